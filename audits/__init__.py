@@ -1,0 +1,1 @@
+"""Audit stages and probes: memorisation, membership, labels, fidelity."""

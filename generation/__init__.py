@@ -1,0 +1,1 @@
+"""Conditional latent diffusion: conditions, autoencoder, denoiser, training, sampling, pipeline folders."""

@@ -1,0 +1,1 @@
+"""Compliance reports in two editions, from results alone."""

@@ -1,0 +1,185 @@
+"""What a user may configure: one small, frozen model a component, together the `synguard.yaml` of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = [
+    "AttributeConfig",
+    "AuditConfig",
+    "DataSource",
+    "DenoiserConfig",
+    "AutoencoderConfig",
+    "GeneratorConfig",
+    "LabelsConfig",
+    "FidelityConfig",
+    "MembershipConfig",
+    "MemorisationConfig",
+    "ReleaseConfig",
+    "RunConfig",
+    "SamplingConfig",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSource(_Config):
+    """A set of images. `path` is an image folder, a CSV, Parquet or JSONL table of paths, or a MedMNIST `.npz`.
+
+    A MedMNIST file takes the splits after a hash: `retinamnist.npz#train,val`.
+    """
+
+    path: str
+    patient: str | None = None
+    """Metadata column with the patient id; without it each image counts as a patient of its own."""
+
+
+class AttributeConfig(_Config):
+    """One attribute of the condition schema."""
+
+    name: str
+    kind: Literal["binary", "ordinal", "categorical", "continuous", "text"]
+    levels: tuple[str, ...] | None = None
+    """Ordinal (in order) and categorical: the levels. Binary: optional (negative, positive), else 0 and 1."""
+    range: tuple[float, float] | None = None
+    """Continuous: smallest and largest value allowed."""
+    group: str | None = None
+
+
+class AutoencoderConfig(_Config):
+    """The autoencoder of the latent diffusion model."""
+
+    widths: tuple[Positive, ...] = (16, 32, 48)
+    latent_channels: Positive = 4
+    steps: Positive = 600
+    batch_size: Positive = 32
+    crop: Positive | None = 32
+    """Side of the training crops in pixels; None trains on whole images."""
+    learning_rate: float = 2e-3
+
+
+class DenoiserConfig(_Config):
+    """The conditional denoiser of the latent diffusion model."""
+
+    widths: tuple[Positive, ...] = (64, 96)
+    layers: Positive = 1
+    steps: Positive = 2000
+    batch_size: Positive = 64
+    learning_rate: float = 1.5e-3
+    ema_decay: Share = 0.999
+    condition_dropout: Share = 0.1
+    flips: bool = False
+
+
+class SamplingConfig(_Config):
+    """How candidates are sampled."""
+
+    steps: Positive = 20
+    guidance: Annotated[float, Field(ge=1)] = 2.0
+    batch_size: Positive = 250
+
+
+class GeneratorConfig(_Config):
+    """Where candidates come from: our latent diffusion model, a diffusers pipeline folder, or a folder of images."""
+
+    kind: Literal["latent-diffusion", "pipeline", "folder"] = "latent-diffusion"
+    path: str | None = None
+    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder to use instead of training."""
+    trust_remote_code: bool = False
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    denoiser: DenoiserConfig = DenoiserConfig()
+    sampling: SamplingConfig = SamplingConfig()
+
+    @model_validator(mode="after")
+    def _path_where_needed(self) -> GeneratorConfig:
+        if self.kind != "latent-diffusion" and not self.path:
+            raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
+        return self
+
+
+class MemorisationConfig(_Config):
+    """The memorisation audit."""
+
+    candidates: Positive = 10
+    """Private images per candidate that are aligned after the coarse search."""
+    planted_per_transform: Positive = 100
+    batch_size: Positive = 500
+    """Candidates examined at once; changes speed and memory only."""
+
+
+class MembershipConfig(_Config):
+    """The membership audit."""
+
+    max_members: Positive = 4000
+    noise_levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+    draws: Positive = 4
+    permutations: Positive = 299
+    resamples: Positive = 1000
+
+
+class LabelsConfig(_Config):
+    """The label audit. Without `model`, a diagnostic model is trained on the private set."""
+
+    model: str | None = None
+    """A TorchScript file."""
+    model_sha256: str | None = None
+    steps: Positive = 1200
+    refuse_below: Share = 0.05
+    """A candidate is refused where the diagnostic model gives the asked level less probability than this."""
+
+
+class FidelityConfig(_Config):
+    """The fidelity audit."""
+
+    extractor: Literal["embedded", "inception"] = "embedded"
+    weights: str | None = None
+    """Local weights of the extractor; nothing is ever downloaded."""
+    neighbours: Positive = 5
+
+
+class AuditConfig(_Config):
+    """All audits."""
+
+    memorisation: MemorisationConfig = MemorisationConfig()
+    membership: MembershipConfig = MembershipConfig()
+    labels: LabelsConfig = LabelsConfig()
+    fidelity: FidelityConfig = FidelityConfig()
+
+
+class ReleaseConfig(_Config):
+    """What is to be released."""
+
+    images: Positive = 1000
+    covers: tuple[Literal["images", "model"], ...] = ("images",)
+    max_attempts: Annotated[float, Field(ge=1)] = 2.0
+    """Circuit breaker: the run stops after this many times `images` candidates."""
+
+
+class RunConfig(_Config):
+    """A whole run: `synguard.yaml`."""
+
+    name: str = "release"
+    seed: int = 0
+    image_size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = 64
+    private: DataSource
+    holdout: DataSource
+    conditions: tuple[AttributeConfig, ...] = ()
+    generator: GeneratorConfig = GeneratorConfig()
+    release: ReleaseConfig = ReleaseConfig()
+    policy: str = "public-release"
+    """A built-in policy's name or the path of a policy file."""
+    audits: AuditConfig = AuditConfig()
+    skip_unreadable: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def path(self, value: str, base: Path) -> Path:
+        """`value` as a path, relative to the folder of the configuration file."""
+        return (base / value).resolve()

@@ -1,0 +1,1 @@
+"""Image sets: readers, safe decoding, the condition schema, holdout roles, overlap, the phantom set."""

@@ -1,0 +1,67 @@
+"""An image set: decoded pixels with their names, digests, patients and metadata, row by row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+__all__ = ["ImageSet"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageSet:
+    """Images of one role, all decoded at one size.
+
+    `files` are paths relative to the set (or `split/row` inside a MedMNIST file) and unique. `sha256` is of the file's
+    bytes, or of the pixels where there is no file of its own. `pixels` is uint8 (n, size, size, 3) and may be memory-mapped.
+    `patients` holds one id an image; where the source has none, the image's own name, and `has_patient_ids` is False.
+    `metadata` has a row per image, index 0 to n - 1, with the source's own columns.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    sha256: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    patients: NDArray[np.str_]
+    metadata: pd.DataFrame
+    has_patient_ids: bool
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.files), len(self.sha256), len(self.pixels), len(self.patients), len(self.metadata)}
+        if len(lengths) != 1:
+            raise ValueError(f"{self.name}: found columns of {sorted(lengths)} rows, expected one length")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names, file digests and patients, independent of row order."""
+        rows = sorted(zip(self.files, self.sha256, self.patients.tolist(), strict=True))
+        text = "\n".join("\t".join(row) for row in rows)
+        return hashlib.sha256(f"{self.size}\n{text}".encode()).hexdigest()
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64], name: str | None = None) -> ImageSet:
+        """The given rows, in that order, as a set of their own."""
+        index = np.asarray(rows, dtype=np.int64)
+        return ImageSet(
+            name=name or self.name,
+            files=tuple(self.files[i] for i in index),
+            sha256=tuple(self.sha256[i] for i in index),
+            pixels=self.pixels[index],
+            patients=self.patients[index],
+            metadata=self.metadata.iloc[index].reset_index(drop=True),
+            has_patient_ids=self.has_patient_ids,
+            skipped=self.skipped,
+        )

@@ -1,0 +1,90 @@
+"""What others may supply to synguard: a generator, a denoiser to probe, an embedder, a diagnostic model.
+
+Arrays of images are always `uint8`, shape (n, height, width, 3), RGB, height == width. Tables of conditions are data
+frames with one row an image and one column an attribute of the condition schema; a missing value is NA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images"]
+
+Images = NDArray[np.uint8]
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes candidates. The image for a seed and a condition is the same in whatever batch it is asked for."""
+
+    size: int
+    digest: str
+
+    def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
+        """Images (n, size, size, 3) for n conditions and n seeds."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """White-box access to a latent diffusion model, for membership probes and the audit of its autoencoder.
+
+    `level` is the share of noise in the noised latent, in (0, 1): flow matching's time t, or sqrt(1 - alpha_bar_t) for a
+    variance-preserving schedule. `weights` lists the sets of weights that can be probed, released one first.
+    """
+
+    digest: str
+    latent_shape: tuple[int, int, int]
+    weights: tuple[str, ...]
+
+    def encode(self, images: Images) -> NDArray[np.float32]:
+        """Latents (n, c, h, w): the posterior's mode, scaled as the denoiser expects."""
+        ...
+
+    def reconstruct(self, images: Images) -> Images:
+        """Images through encoder and decoder."""
+        ...
+
+    def errors(
+        self,
+        latents: NDArray[np.float32],
+        conditions: pd.DataFrame | None,
+        *,
+        level: float,
+        noise: NDArray[np.float32],
+        weights: str,
+    ) -> NDArray[np.float64]:
+        """Mean squared error (n,) of the prediction at one noise level, guidance 1, with noise (c, h, w) or (n, c, h, w)."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A feature extractor. `name` and `digest` identify it; an index made with another one is refused."""
+
+    name: str
+    digest: str
+    dimension: int
+
+    def embed(self, images: Images) -> NDArray[np.float32]:
+        """Features (n, dimension)."""
+        ...
+
+
+@runtime_checkable
+class DiagnosticModel(Protocol):
+    """Reads labels off images, independently of the generator."""
+
+    name: str
+    digest: str
+
+    def predict(self, images: Images) -> Mapping[str, NDArray[np.float64]]:
+        """Per attribute: probabilities (n, levels) for binary, ordinal and categorical ones, values (n,) for continuous ones."""
+        ...
