@@ -89,8 +89,11 @@ def test_the_schema_accepts_public_release_and_refuses_most_bad_policies():
     validator = jsonschema.Draft202012Validator(json_schema())
     validator.check_schema(json_schema())
     assert validator.is_valid(yaml.safe_load((PACKAGE / "policies" / "public-release.yaml").read_text(encoding="utf-8")))
-    for name in ("unknown_key_in_check", "unknown_key_in_policy", "unknown_metric", "reason_too_short", "metric_missing",
-                 "limit_is_bare", "when_unknown", "not_tested_passes", "releases_empty", "checks_empty", "limit_is_a_list"):  # fmt: skip
+    refused = (
+        *("unknown_key_in_check", "unknown_key_in_policy", "unknown_metric", "reason_too_short", "metric_missing"),
+        *("limit_is_bare", "limit_is_a_list", "when_unknown", "not_tested_passes", "releases_empty", "checks_empty"),
+    )
+    for name in refused:
         assert not validator.is_valid(yaml.safe_load((BAD / f"{name}.yaml").read_text(encoding="utf-8"))), name
 
 
