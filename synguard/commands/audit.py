@@ -88,8 +88,8 @@ def report(run: Path, edition: str) -> None:
     Example:
       synguard report runs/first --edition public
     """
-    from synguard.runs.listing import require_finished
     from reports import render
+    from synguard.runs.listing import require_finished
 
     require_finished(run)
     click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice

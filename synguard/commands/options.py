@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-__all__ = ["as_json", "fail_on_warn", "finish", "out", "quiet"]
-
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["as_json", "fail_on_warn", "out", "quiet"]
 
 out = click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the run.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="No progress.")
