@@ -1,1 +1,1 @@
-"""Policy, gate, record and manifest: what turns figures into a decision that can be checked later. No torch here."""
+"""The policy, the gate that holds results against it, and the record of what was decided. No torch, no private image."""
