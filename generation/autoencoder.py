@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.nn import functional as F
 
 from synguard.config import AutoencoderConfig
 from synguard.errors import InputError
@@ -51,8 +49,9 @@ def loss(vae: Any, images: Tensor, noise: Tensor) -> Tensor:
     posterior = vae.encode(images).latent_dist
     error = vae.decode(posterior.mean + posterior.std * noise).sample - images
     gradients = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
-    divergence: Tensor = posterior.kl().sum() / noise.numel()
-    return F.l1_loss(error, torch.zeros_like(error)) + GRADIENT_WEIGHT * gradients + KL_WEIGHT * divergence
+    divergence = posterior.kl().sum() / noise.numel()
+    total: Tensor = error.abs().mean() + GRADIENT_WEIGHT * gradients + KL_WEIGHT * divergence
+    return total
 
 
 def with_statistics(vae: Any, latents: Tensor) -> None:

@@ -61,9 +61,9 @@ def fit(
 ) -> Any:
     """Trains `model` in place for `steps` steps of `loss(model, step)` and returns its moving average (itself without one).
 
-    AdamW, gradients clipped to norm 1, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes on
-    from the checkpoint where there is one; raises IntegrityError for one of another training. `on_checkpoint(step, averaged)`
-    is called after each checkpoint. `loss` must take all its randomness from the step's number.
+    AdamW, gradients clipped to norm 1, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes
+    on from the checkpoint where there is one; raises IntegrityError for one of another training. `on_checkpoint(step,
+    averaged)` is called after each checkpoint. `loss` must take all its randomness from the step's number.
     """
     average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)

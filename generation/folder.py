@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synguard.config import GeneratorConfig
     from synguard.data.images import ImageSet
 
-__all__ = ["claim", "digest_of", "finish", "folder_digest", "identity", "is_synguard", "refuse_pickles"]
+__all__ = ["check_weights", "claim", "digest_of", "finish", "identity", "is_synguard", "refuse_pickles"]
 
 INDEX = "model_index.json"
 CARD = "model_card.json"
@@ -38,8 +38,9 @@ pipeline_tag: unconditional-image-generation
 # Synthetic image generator
 
 Latent diffusion model ({size} x {size} pixels), trained from scratch by synguard on {images:,} private images
-(image set `{digest}`), each seen {seen:.1f} times. **It was not trained with differential privacy (epsilon: none)**; what can be
-said about its privacy is in the audit report of its release, not here.
+(image set `{digest}`), each seen {seen:.1f} times.
+**It was not trained with differential privacy (epsilon: none)**; what can be said about its privacy is in the audit
+report of its release, not here.
 
 ```python
 from diffusers import DiffusionPipeline

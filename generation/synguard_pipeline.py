@@ -25,7 +25,7 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["SynguardPipeline", "decode", "encode", "noise", "sample", "width"]
+__all__ = ["SynguardPipeline", "decode", "encode", "noise", "normalise", "sample", "width"]
 
 FREQUENCIES = 4
 """Octaves of the Fourier features of a continuous attribute."""
@@ -156,6 +156,16 @@ def predict(unet: Any, z: torch.Tensor, t: torch.Tensor, conditions: torch.Tenso
     return out.float()
 
 
+def images_in(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Images uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1]; the view leaves channels last."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def normalise(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Raw latents (n, c, h, w) with mean 0 and standard deviation 1 per channel, as the unet knows them."""
+    return (latents - _statistic(vae, "latents_mean", latents)) / _statistic(vae, "latents_std", latents)
+
+
 def decode(vae: Any, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Images uint8 (n, size, size, 3) of normalised latents."""
     images = vae.decode(latents * _statistic(vae, "latents_std", latents) + _statistic(vae, "latents_mean", latents))
@@ -189,7 +199,7 @@ def chunk_size(device: torch.device | str) -> int:
     return 256 if torch.device(device).type == "cuda" else 25
 
 
-class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ships no types
+class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
     """A conditional latent diffusion model trained by flow matching; `attributes` is its condition schema."""
 
     model_cpu_offload_seq = "unet->vae"
@@ -206,9 +216,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers sh
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(
-            attributes=[dict(a) for a in attributes], sampler=sampler, steps=steps, guidance=guidance
-        )
+        self.register_to_config(attributes=[dict(a) for a in attributes], sampler=sampler, steps=steps, guidance=guidance)
 
     @torch.inference_mode()
     def __call__(
@@ -221,7 +229,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers sh
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> Any:
-        """One image for each pair of a condition (attribute -> value) and a seed. `output_type`: "pil", or "np" for uint8."""
+        """One image a condition (attribute -> value) and seed. `output_type`: "pil", or "np" for uint8."""
         if len(conditions) != len(seeds):
             raise ValueError(f"seeds: found {len(seeds)}, expected {len(conditions)}, one a condition")
         names = [attribute["name"] for attribute in self.config.attributes]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation import autoencoder, denoiser, folder as pipeline_folder
+from generation import autoencoder, denoiser
+from generation import folder as pipeline_folder
 from generation.conditions import ConditionEncoder
 from generation.fit import Checkpoint, Progress, fit, load_tensors, save_atomically, step_rng, torch_normal
-from generation.synguard_pipeline import chunk_size, in_chunks
+from generation.latent import torch_device
+from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
 from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
-from synguard.errors import InputError
 
 __all__ = ["train"]
 
@@ -72,16 +70,18 @@ def train(
 ) -> Path:
     """Trains a conditional latent diffusion model on `private` and returns `folder`, by then a diffusers pipeline folder.
 
-    State is kept in `folder/training` (owner-only) every `checkpoint_every` steps (a twentieth of each phase if None); called
-    again after a kill, it goes on and ends with the same weights. A finished folder is returned as it is. `progress(phase, done,
-    total)` is called after each step, `on_checkpoint(step, unet folder)` with the averaged denoiser at each of its checkpoints.
-    Raises InputError for sizes that do not fit, labels outside the schema, a missing device, or a folder of another training.
+    State is kept in `folder/training` (owner-only) every `checkpoint_every` steps (a twentieth of each phase if None);
+    called again after a kill, it goes on and ends with the same weights. A finished folder is returned as it is.
+    `progress(phase, done, total)` is called after each step, `on_checkpoint(step, unet folder)` with the averaged denoiser
+    at each of its checkpoints. Raises InputError for sizes that do not fit, labels outside the schema, a missing device, or
+    a folder of another training.
     """
+    # For the initial weights only; every other random number comes from its step's own generator.
+    torch.manual_seed(seed)
     vae = autoencoder.build(config.autoencoder, private.size)
     encoder = ConditionEncoder.of(schema, schema.parse(private.metadata, private.name))
     encoded = encoder.encode(private.metadata, private.name)
-    target = _device(device)
-    torch.manual_seed(seed)  # only for the initial weights, which are then replaced by a checkpoint's
+    target = torch_device(device)
     unet = denoiser.build(
         config.denoiser,
         latent_channels=config.autoencoder.latent_channels,
@@ -91,23 +91,16 @@ def train(
     identity = pipeline_folder.identity(private, encoder, config, seed)
     if pipeline_folder.claim(folder, identity):
         return folder
-    training = _Training(
-        private, config, seed, target, folder / "training", pipeline_folder.digest_of(identity), progress
-    )
+    training = _Training(private, config, seed, target, folder / "training", pipeline_folder.digest_of(identity), progress)
     vae = vae.to(target, memory_format=torch.channels_last)
     unet = unet.to(target, memory_format=torch.channels_last)
     _fit_autoencoder(training, vae, checkpoint_every)
     latents = _latents(training, vae)
     autoencoder.with_statistics(vae, latents[0])
-    average = _fit_denoiser(training, unet, _normalised(vae, latents), encoder, encoded, checkpoint_every, on_checkpoint)
+    normal = normalise(vae, latents.flatten(0, 1)).view_as(latents)
+    average = _fit_denoiser(training, unet, normal, encoder, encoded, checkpoint_every, on_checkpoint)
     pipeline_folder.finish(folder, vae=vae, unet=average, raw_unet=unet, encoder=encoder, config=config, identity=identity)
     return folder
-
-
-def _device(name: str) -> torch.device:
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError.of("device", f"{name} asked for but no CUDA device", "cpu, or a machine with a CUDA device")
-    return torch.device(name)
 
 
 def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
@@ -126,7 +119,7 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
                 strict=True,
             )
         ]
-        images = _as_input(np.stack(crops), training.device)
+        images = images_in(np.stack(crops), training.device)
         noise = torch_normal(rng, shape, training.device)
         with training.autocast():
             return autoencoder.loss(model, images, noise)
@@ -150,23 +143,19 @@ def _turned(image: NDArray[np.uint8], variant: int) -> NDArray[np.uint8]:
     return np.rot90(mirrored, variant // 2)
 
 
-def _as_input(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """Images uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1]; the view keeps channels last."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def _latents(training: _Training, vae: Any) -> Tensor:
     """Latents (variants, n, c, h, w) of all private images in all label-preserving turns, cached until training ends."""
     path = training.state / "latents.safetensors"
     if path.is_file():
-        return load_tensors(path, training.identity)[0]["latents"].to(training.device)
+        cached = load_tensors(path, training.identity)[0]["latents"]
+        return cached.to(training.device)
     private = training.private
     variants = {"none": 1, "mirror": 2, "dihedral": 8}[training.config.denoiser.augment]
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         turned = [_turned(private.pixels[row % len(private)], row // len(private)) for row in rows.tolist()]
         with torch.inference_mode():
-            mode = vae.encode(_as_input(np.stack(turned), training.device)).latent_dist.mode()
+            mode = vae.encode(images_in(np.stack(turned), training.device)).latent_dist.mode()
         array: NDArray[np.float32] = mode.float().cpu().numpy()
         return array
 
@@ -175,14 +164,9 @@ def _latents(training: _Training, vae: Any) -> Tensor:
             training.progress("latents", done, variants * len(private))
 
     flat = in_chunks(variants * len(private), chunk_size(training.device), work, report)
-    latents = torch.from_numpy(flat).unflatten(0, (variants, len(private)))
+    latents = torch.from_numpy(flat.reshape(variants, len(private), *flat.shape[1:]))
     save_atomically({"latents": latents}, path, {"identity": training.identity})
     return latents.to(training.device)
-
-
-def _normalised(vae: Any, latents: Tensor) -> Tensor:
-    mean, std = (latents.new_tensor(vae.config[name]).view(-1, 1, 1) for name in ("latents_mean", "latents_std"))
-    return (latents - mean) / std
 
 
 def _fit_denoiser(
