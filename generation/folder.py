@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,7 @@ def finish(
         "epsilon": None,
         "differential_privacy": "none",
         "weights_digest": weights_digest(folder),
-        "versions": {"synguard": version("synguard"), "torch": torch.__version__, "diffusers": diffusers.__version__},
+        "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
     }
     _write(folder / CARD, card)
     names = ", ".join(f"`{a['name']}` ({a['kind']})" for a in attributes) or "none"
@@ -167,6 +167,13 @@ def finish(
     }
     _write(folder / INDEX, index)
     _drop_state(folder / STATE)
+
+
+def _own_version() -> str:
+    try:
+        return version("synguard")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
 
 
 def is_synguard(folder: Path) -> bool:
