@@ -24,7 +24,7 @@ from synguard.governance.strict_yaml import Document
 from synguard.governance.strict_yaml import Path as YamlPath
 from synguard.metrics.catalogue import CATALOGUE
 
-__all__ = ["BUILT_IN", "LEVELS", "Check", "Policy", "PolicyFile", "json_schema", "load_policy", "parse_policy"]
+__all__ = ["BUILT_IN", "LEVELS", "Check", "Level", "Policy", "PolicyFile", "json_schema", "load_policy", "parse_policy"]
 
 BUILT_IN = ("public-release",)
 """Policies that come with the package."""
@@ -35,7 +35,8 @@ LEVELS: tuple[Level, ...] = ("fail", "invalid", "warn")
 
 When = Literal["always", "model released", "model held back"]
 Covered = Literal["images", "model"]
-Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Name = Annotated[StrictStr, Field(pattern=_PATTERN, max_length=80)]
 Sentence = Annotated[StrictStr, Field(min_length=20, description="Why this limit, in a sentence of 20 characters or more.")]
 Raw = Annotated[Any, WithJsonSchema({"type": ["string", "number"]})]
 """Read by `limits.parse_limit`, which knows the metric's unit."""
@@ -57,7 +58,7 @@ class CheckFile(_File):
 
     id: Name
     title: StrictStr = Field(min_length=3)
-    metric: StrictStr = Field(json_schema_extra={"enum": sorted(CATALOGUE)})
+    metric: StrictStr = Field(json_schema_extra={"enum": [*sorted(CATALOGUE)]})
     group: StrictStr | None = Field(None, min_length=1, description="The one group of the metric to check.")
     groups: tuple[StrictStr, ...] | None = Field(
         None, min_length=1, description="Groups that must all be there and all pass."

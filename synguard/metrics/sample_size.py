@@ -42,7 +42,7 @@ def clean_bound(family: Family, n: int, confidence: float = 0.95, *, fpr: float 
     """
     z = float(norm.ppf(confidence))
     if family == "rate":
-        return 1 - (1 - confidence) ** (1 / n)
+        return 1 - float((1 - confidence) ** (1 / n))
     if family == "recall":
         return float((1 - confidence) ** (1 / n))
     if family == "share_half":
