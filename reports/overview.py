@@ -223,9 +223,9 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
     tone = "" if view.copies is None else "fail" if view.copies else "pass"
     found = [Tile("Verified copies", numbers.count(view.copies) if view.copies is not None else "not tested", among, tone)]
     if view.minimum_copies is not None:
-        power = f"{view.minimum_copies:g}" if view.minimum_copies != float("inf") else "none"
-        words = "copy would have been seen" if power == "1" else "copies: one of them would have been seen"
-        found.append(Tile("Smallest leak in sight", power, words))
+        power = f"{view.minimum_copies:g}" if view.minimum_copies != float("inf") else "no"
+        words = f"{power} copy" if power == "1" else f"{power} copies"
+        found.append(Tile("Smallest leak in sight", words, "seen with 95\u00a0% probability"))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),
@@ -247,7 +247,7 @@ def _tile(metric: MetricFact, label: str, under: str, numbers: Numbers) -> Tile:
         return Tile(label, STATE_WORDS.get(metric.state, "not tested"), "see below", "none")
     hidden = numbers.sensitive(metric.value, metric.unit, metric.n)
     span = "" if hidden else numbers.interval(metric.interval, metric.unit)
-    return Tile(label, numbers.of_unit(metric.value, metric.unit, metric.n), f"{span} · {under}" if span else under)
+    return Tile(label, numbers.of_unit(metric.value, metric.unit, metric.n), f"{span}\n{under}" if span else under)
 
 
 def checks_table(checks: Sequence[CheckFact], numbers: Numbers) -> Table:

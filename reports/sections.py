@@ -32,7 +32,7 @@ def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:
     else:
         if facts.scores:
             drawing = score_ridges(facts.scores, facts.threshold, numbers)
-            words = "Each row is one set of images; heights are the square root of the share of images, so that single ones stay visible. Anything right of the threshold is a verified copy once the aligned pixels confirm it."
+            words = "Each row is one set of images; the holdout are real images of other patients. Heights are square roots of shares, so that single images stay visible. Right of the threshold lie verified copies."
             blocks.append(Figures((Figure("How alike the nearest private image is", drawing, words),)))
         else:
             blocks.append(Note("Not tested: no score distribution was recorded.", "absent"))
@@ -42,7 +42,7 @@ def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:
             blocks.append(Note("Not tested: no copies were planted, so the audit's own power is unknown.", "absent"))
         if facts.p_values and facts.p_values.total:
             drawing = p_value_bars(facts.p_values, numbers)
-            words = "A p-value is the share of holdout images at least as alike to the private set. Flat is what a clean release gives; a peak at the left is what copying gives."
+            words = "A p-value is the share of holdout images at least as alike to the private set. Bars at the dashed line are what a clean release gives; a peak at the left is what copying gives."
             blocks.append(Figures((Figure("P-values of all candidates", drawing, words),)))
     return Section("copies", "Copies", lead, tuple(blocks))
 
@@ -50,13 +50,14 @@ def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:
 def _planted(planted: Sequence[PlantedFact], numbers: Numbers) -> Table:
     exact = Numbers()  # planted copies are the audit's own work: their counts tell nothing about patients
     body = []
+    start = _start([one.low for one in planted])
     for one in planted:
-        words = transform_words(one.transform)
+        words = transform_words(one.transform) or ("another change" if numbers.coarse else one.transform)
         span = (one.low, one.high) if one.low is not None and one.high is not None else None
         body.append(
             (
-                Cell((words or ("another change" if numbers.coarse else one.transform)).capitalize()),
-                Cell(drawing=strip(one.recall, span, mark=0.9)),
+                Cell(words[:1].upper() + words[1:]),
+                Cell(drawing=strip(one.recall, span, low=start, mark=0.9)),
                 Cell(exact.share(one.recall), under=exact.interval(span, "share")),
                 Cell(f"{exact.count(one.found)} of {exact.count(one.n)}"),
                 Cell(exact.count(one.minimum_copies)),
@@ -65,7 +66,7 @@ def _planted(planted: Sequence[PlantedFact], numbers: Numbers) -> Table:
     return Table(
         caption="What the audit sees: private images, changed and planted among candidates by the audit itself. "
         "The last column is the fewest copies of which at least one would have been seen with 95\u00a0%.",
-        header=("Planted as", "Found, from 0 to 100\u00a0%, mark at 90\u00a0%", "Share found", "Count", "Fewest in sight"),
+        header=("Planted as", f"From {100 * start:g} to 100\u00a0%, mark at 90\u00a0%", "Share found", "Count", "Fewest in sight"),
         rows=tuple(body),
         right=(2, 3, 4),
     )
@@ -127,7 +128,7 @@ def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
         members = f"{numbers.count(probe.n_members)} / {numbers.count(probe.n_nonmembers)}"
         body.append(
             (
-                Cell(probe_title(probe.name), under=probe.access),
+                Cell(probe_title(probe.name), under=probe.access if probe.access != probe_title(probe.name).lower() else ""),
                 Cell(drawing=strip(probe.auc, probe.interval, low=0.4, high=0.8, mark=0.5)),
                 Cell(numbers.plain(probe.auc), under=numbers.interval(probe.interval)),
                 Cell(numbers.share_of(probe.tpr, probe.n_members)),
@@ -149,12 +150,13 @@ def labels(facts: LabelFacts | None, numbers: Numbers) -> Section:
     if facts is None:
         return Section("labels", "Labels", lead, absent("labels"))
     body = []
+    start = _start([(one.share_interval or (one.share,))[0] for one in facts.attributes])
     for one in facts.attributes:
         hidden = numbers.hides(one.agreement, one.n)
         body.append(
             (
                 Cell(one.name, under=one.kind),
-                Cell(drawing=strip(one.share, one.share_interval, low=0, high=1.2, mark=1.0)),
+                Cell(drawing=strip(one.share, one.share_interval, low=start, high=1.1, mark=1.0)),
                 Cell(numbers.share(one.share), under=numbers.interval(one.share_interval, "share")),
                 Cell(numbers.share_of(one.agreement, one.n), under="" if hidden else numbers.interval(one.interval, "share")),
                 Cell(numbers.share(one.ceiling)),
@@ -163,12 +165,17 @@ def labels(facts: LabelFacts | None, numbers: Numbers) -> Section:
         )
     table = Table(
         caption="Agreement as a share of the ceiling, for each condition.",
-        header=("Condition", "From 0 to 120\u00a0%, mark at the ceiling", "Share of ceiling", "Agreement", "Ceiling", "n"),
+        header=("Condition", f"From {100 * start:g} to 110\u00a0%, mark at the ceiling", "Share of ceiling", "Agreement", "Ceiling", "n"),
         rows=tuple(body),
         right=(2, 3, 4, 5),
     )
     matrices = tuple(m for one in facts.attributes if len(one.levels) > 2 and (m := _matrices(one)))
     return Section("labels", "Labels", lead, (table, *matrices))
+
+
+def _start(lows: Sequence[float | None]) -> float:
+    """Where a scale of shares starts: at one half unless something lies below."""
+    return 0.5 if all(low is not None and low >= 0.5 for low in lows) else 0.0
 
 
 def _matrices(one: AttributeFact) -> Matrices | None:

@@ -190,29 +190,29 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
     ]
     by = {row["name"]: row for row in rows}
     verdict = "invalid" if invalid else "pass"
-    why = "private set and holdout can be told apart without the model (AUC 0.592, p = 0.001)" if invalid else "within the limit"
+    why = "Private set and holdout can be told apart without the model (AUC 0.592, p = 0.001), so membership cannot be judged." if invalid else "Within the limit."
     checks = [
-        check(by["accepted.verified_copies"], "pass", "at most 0 images", "none in what would be released", 0.0),
+        check(by["accepted.verified_copies"], "pass", "at most 0 images", "None in what would be released.", 0.0),
         check(
             by["memorisation.verified_copies"],
             "fail" if copied else "pass",
             "at most 0.01 %",
-            f"{copied} verified copies among 1,000 candidates: 0 are allowed" if copied else "none among all candidates",
+            f"{copied} verified copies among 1,000 candidates, of which one is exact; the policy allows none in a run of this size." if copied else "None among 1,000 candidates.",
             float(copied),
         ),
-        check(by["memorisation.planted_recall"], "pass", "at least 90 %", "the audit sees the transforms that the policy names", 0.938),
-        check(by["memorisation.near_copy_rate"], "fail" if copied else "pass", "at most 1 %", "the bound is beyond the limit" if copied else "within the limit", near * 1.5 + 0.003),
-        check(by["memorisation.train_holdout_share"], "pass", "at most 60 %", "within the limit", 0.534),
+        check(by["memorisation.planted_recall"], "pass", "at least 90 %", "98 of 100 were found in the transform that is hardest to see.", 0.938),
+        check(by["memorisation.near_copy_rate"], "fail" if copied else "pass", "at most 1 %", "The upper bound of 2.6 % is above the limit of 1 %." if copied else "Within the limit.", near * 1.5 + 0.003),
+        check(by["memorisation.train_holdout_share"], "pass", "at most 60 %", "Within the limit.", 0.534),
         check(by["membership.black_box.auc"], verdict, "at most 0.55", why, None if invalid else 0.532),
         check(
             by["membership.white_box.auc"],
             verdict if invalid else "warn",
             "warns above 0.6, fails above 0.7",
-            why if invalid else "the bound is beyond the limit for a warning; the model is not released",
+            why if invalid else "The upper bound of 0.612 is above the warning limit of 0.60; the model itself is not released.",
             None if invalid else 0.612,
         ),
-        check(by["labels.share_of_ceiling"], "pass", "at least 80 %", "within the limit", 0.906),
-        check(by["run.quarantine_rate"], "pass", "warns above 20 %", "within the limit", 0.04),
+        check(by["labels.share_of_ceiling"], "pass", "at least 80 %", "Within the limit.", 0.906),
+        check(by["run.quarantine_rate"], "pass", "warns above 20 %", "Within the limit.", 0.04),
     ]
     return rows, checks
 
@@ -277,7 +277,7 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
                 "p_value": 0.001 if invalid else 0.41,
                 "placebo": {"auc": 0.498, "interval": [0.47, 0.52]},
             },
-            "probes": [_probe("white_box", "white box", 0.562, 0.35), _probe("black_box", "black box", 0.511, 0.06)],
+            "probes": [_probe("white_box", "white box", 0.562, 0.22), _probe("black_box", "black box", 0.511, 0.04)],
             "not_tested": [],
         },
         "labels": {
@@ -319,7 +319,7 @@ def _probe(name: str, access: str, auc: float, lift: float) -> dict[str, Any]:
         "auc": auc,
         "interval": [auc - 0.025, auc + 0.025],
         "bound": auc + 0.021,
-        "tpr": 0.013,
+        "tpr": round(0.01 ** (1 - lift), 4),
         "n_members": 1000,
         "n_nonmembers": 1000,
         "minimum_detectable_auc": 0.526,
