@@ -21,7 +21,7 @@ SERIES = {"synthetic": "Candidates", "holdout": "Holdout", "planted": "Planted c
 
 
 def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Numbers) -> Markup:
-    """One histogram under the other on one score axis, heights as the square root of the share of each series' fullest bin."""
+    """One histogram under the other on one score axis; heights are square roots of shares of the fullest bin."""
     width, left, right, top, row, gap = 480.0, 6.0, 474.0, 34.0, 62.0, 16.0
     low = min(_filled(s)[0] for s in series)
     high = max(_filled(s)[1] for s in series)
@@ -57,7 +57,13 @@ def _ridge(series: Series, axis: Axis, base: float, height: float, numbers: Numb
     return [
         path(points, "area", closed=True),
         path(points, "outline"),
-        label(axis.start + 2, base - height - 6, _titled(SERIES.get(series.name, series.name), _beyond(series, numbers)), "start", "t halo"),
+        label(
+            axis.start + 2,
+            base - height - 6,
+            _titled(SERIES.get(series.name, series.name), _beyond(series, numbers)),
+            "start",
+            "t halo",
+        ),
     ]
 
 
@@ -180,7 +186,9 @@ def batch_bars(batches: Sequence[BatchFact], numbers: Numbers) -> Markup:
         parts.append(group([element("rect", x=x, y=6, width=10, height=10)], class_=f"stack {kind}"))
         parts.append(label(x + 15, 15, said))
     accepted = sum(b.accepted for b in batches)
-    spoken = f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
+    spoken = (
+        f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
+    )
     return canvas(480, bottom + 40, spoken, parts, "plot wide")
 
 

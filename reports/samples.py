@@ -35,11 +35,11 @@ def _eligible(run: RunFolder, *, public: bool) -> pd.DataFrame:
     images = run.images
     if images.empty or "file" not in images or "accepted" not in images:
         return pd.DataFrame()
-    keep = images["accepted"].eq(True).fillna(False)  # noqa: FBT003
+    keep = images["accepted"].eq(True).fillna(False)
     if public:
         for column in ("memorisation.flagged", "memorisation.near_copy"):
             if column in images:
-                keep &= images[column].eq(False).fillna(False)  # noqa: FBT003
+                keep &= images[column].eq(False).fillna(False)
             elif column == "memorisation.flagged":
                 return pd.DataFrame()  # not examined for copies, so nothing may be shown
         said = mapping(run.evidence.get("memorisation"))
