@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from synguard.protocols import Images
 
-__all__ = ["appearance", "metadata_features", "principal_components"]
+__all__ = ["appearance", "metadata_features", "principal_components", "shrink"]
 
 Floats = NDArray[np.float64]
 _CHUNK = 32
@@ -38,13 +38,15 @@ def metadata_features(frames: list[pd.DataFrame]) -> Floats:
     columns: list[Floats] = []
     for name in shared:
         column = table[name]
-        missing = column.isna().to_numpy(dtype=np.float64)
+        missing = np.asarray(column.isna(), dtype=np.float64)
         if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
             values = column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
             centre = float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
             columns.append(np.where(np.isfinite(values), values, centre))
         elif column.nunique() <= _MOST_LEVELS:
-            columns.extend((column == level).fillna(False).to_numpy(dtype=np.float64) for level in sorted(column.dropna().unique()))
+            columns.extend(
+                (column == level).fillna(False).to_numpy(dtype=np.float64) for level in sorted(column.dropna().unique())
+            )
         else:
             continue
         columns.append(missing)
@@ -63,7 +65,9 @@ def _chunk(pixels: Images) -> tuple[Floats, Floats]:
     planes = np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
     red, green, blue = (plane.astype(np.float32) / 255 for plane in planes)
     luma = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
-    spread = np.maximum(np.maximum(planes[0], planes[1]), planes[2]) - np.minimum(np.minimum(planes[0], planes[1]), planes[2])
+    spread = np.maximum(np.maximum(planes[0], planes[1]), planes[2]) - np.minimum(
+        np.minimum(planes[0], planes[1]), planes[2]
+    )
     counts = [_histogram(plane) for plane in (*planes, spread, np.rint(luma * 255).astype(np.uint8))]
     warmth, tint = red - green, blue - (red + green) / 2
     extremes = np.stack([sum(c[:, end] for c in counts[:3]) for end in (0, 255)], axis=1)
@@ -77,7 +81,7 @@ def _chunk(pixels: Images) -> tuple[Floats, Floats]:
         (luma[:, inner, inner].mean(axis=(1, 2)) - luma.mean(axis=(1, 2)))[:, None],
         _sharpness(luma),
     ]
-    thumbnails = np.stack([_shrink(plane, _THUMBNAIL) for plane in (red, green, blue)], axis=-1)
+    thumbnails = np.stack([shrink(plane, _THUMBNAIL) for plane in (red, green, blue)], axis=-1)
     return np.concatenate(columns, axis=1, dtype=np.float64), thumbnails.reshape(n, -1).astype(np.float64)
 
 
@@ -85,7 +89,7 @@ def _histogram(values: NDArray[np.uint8]) -> Floats:
     """Share of each image's values (n, h, w) at each of the 256 levels."""
     n = len(values)
     codes = values.reshape(n, -1) + 256 * np.arange(n, dtype=np.int64)[:, None]
-    return np.bincount(codes.ravel(), minlength=256 * n).reshape(n, 256) / codes.shape[1]
+    return np.asarray(np.bincount(codes.ravel(), minlength=256 * n).reshape(n, 256) / codes.shape[1], dtype=np.float64)
 
 
 def _moments(shares: Floats) -> Floats:
@@ -111,15 +115,15 @@ def _sharpness(luma: NDArray[np.float32]) -> Floats:
         across, down = np.diff(level, axis=2), np.diff(level, axis=1)
         laplacian = np.diff(across, axis=2)[:, 1:-1] + np.diff(down, axis=1)[:, :, 1:-1]
         columns += [np.log(np.square(d).mean(axis=(1, 2)) + 1e-6) for d in (across, down, laplacian)]
-        level = _shrink(level, level.shape[1] // 2)
+        level = shrink(level, level.shape[1] // 2)
     step = np.abs(np.diff(luma, axis=2)).mean(axis=1)
     at_grid = np.arange(step.shape[1]) % 8 == 7
     columns.append(np.log((step[:, at_grid].mean(axis=1) + 1e-3) / (step[:, ~at_grid].mean(axis=1) + 1e-3)))
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _shrink(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Planes (n, s, s) averaged over areas to (n, side, side)."""
+def shrink(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Planes (n, s, s) in 0 to 1 averaged over areas to (n, side, side)."""
     size = plane.shape[1]
     ends, starts = np.arange(1, size + 1) * side / size, np.arange(size) * side / size
     cells = np.arange(side)[:, None]

@@ -6,11 +6,12 @@ several photographs of one patient that no patient id ties together. The larger 
 that of the larger of the two under permutation of patients, so that taking the larger costs nothing.
 
 Why: model-free guesses beat published membership attacks on nine of nine data sets (Das, Zhang and Tramer 2024, "Blind
-Baselines Beat Membership Inference Attacks for Foundation Models"), and member-against-member placebos did so on medical images.
+Baselines Beat Membership Inference Attacks for Foundation Models"), and placebos did so on medical images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,25 +72,26 @@ class Validity:
 
 def assess(
     private: ImageSet,
-    holdout: ImageSet,
+    holdout: Sequence[ImageSet],
     *,
     metadata: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     embedder: Embedder | None = None,
     permutations: int,
     seed: int,
 ) -> Validity:
-    """Hold the private set against the holdout. `metadata` are attributes of both, row by row; leave out names and ids.
+    """Hold the private set against the holdout. `metadata` are attributes of both, row by row, without names and ids.
 
     An `embedder` must not have been trained on the private set, or it tells members apart by itself.
     """
-    features = _features(private, holdout, metadata, embedder)
-    patients = np.concatenate([private.patients, holdout.patients]).astype(str)
+    features = _features([private, *holdout], metadata, embedder)
+    n_holdout = sum(len(part) for part in holdout)
+    patients = np.concatenate([part.patients.astype(str) for part in (private, *holdout)])
     names, codes = np.unique(patients, return_inverse=True)
     member = np.zeros(len(names), dtype=bool)
     member[codes[: len(private)]] = True
     sizes = (int(member.sum()), int((~member).sum()))
     if min(sizes) < 2 * _FOLDS:
-        return _too_few(len(private), len(holdout), sizes, permutations)
+        return _too_few(len(private), n_holdout, sizes, permutations)
 
     rng = np.random.default_rng([seed, 0x5B17])
     labels = np.stack([member, *(rng.permutation(member) for _ in range(permutations))], axis=1)[codes]
@@ -119,23 +121,23 @@ def assess(
         # The AUC that beats the permutation threshold four times in five.
         minimum_detectable_auc=min(1.0, float(np.quantile(permuted, 1 - P_VALUE) + norm.ppf(0.8) * permuted.std())),
         n_members=len(private),
-        n_nonmembers=len(holdout),
+        n_nonmembers=n_holdout,
         member_patients=sizes[0],
         nonmember_patients=sizes[1],
     )
 
 
 def _features(
-    private: ImageSet, holdout: ImageSet, metadata: tuple[pd.DataFrame, pd.DataFrame] | None, embedder: Embedder | None
+    sets: list[ImageSet], metadata: tuple[pd.DataFrame, pd.DataFrame] | None, embedder: Embedder | None
 ) -> tuple[Floats, Floats]:
     """Standardised features for the ridge regression (all) and for the neighbours (appearance and metadata only)."""
-    parts = [appearance(images.pixels) for images in (private, holdout)]
+    parts = [appearance(images.pixels) for images in sets]
     near = [np.concatenate([statistics for statistics, _ in parts])]
     if metadata is not None:
         near.append(metadata_features(list(metadata)))
     wide = [*near, principal_components(np.concatenate([thumbnails for _, thumbnails in parts]), _COMPONENTS)]
     if embedder is not None:
-        embedded = np.concatenate([_embed(embedder, images.pixels) for images in (private, holdout)])
+        embedded = np.concatenate([_embed(embedder, images.pixels) for images in sets])
         wide.append(principal_components(embedded, _COMPONENTS))
     return _standardise(np.concatenate(wide, axis=1)), _standardise(np.concatenate(near, axis=1))
 
@@ -243,7 +245,7 @@ def _too_few(n_members: int, n_nonmembers: int, sizes: tuple[int, int], permutat
     everything = (0.0, 1.0)
     return Validity(
         state="insufficient",
-        reason=f"too few patients: found {sizes[0]} private and {sizes[1]} in the holdout, expected at least {2 * _FOLDS} each",
+        reason=f"too few patients: found {sizes[0]} private, {sizes[1]} in the holdout, expected at least {2 * _FOLDS} each",
         classifier="none",
         auc=0.5,
         interval=everything,
