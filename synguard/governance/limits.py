@@ -115,7 +115,7 @@ def _percent(number: float) -> float:
 def _inside(raw: Any, number: float, low: float, high: float, unit: str) -> None:
     if not low <= number <= high:
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
-        raise LimitError(_quoted(raw), f"a number {span} {unit}")
+        raise LimitError(_quoted(raw) if isinstance(raw, str) else str(raw), f"a number {span} {unit}")
 
 
 def _quoted(raw: Any, unit: str | None = "") -> str:

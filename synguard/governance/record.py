@@ -160,7 +160,7 @@ def read_run(run: Path) -> RunRecord:
         raise IntegrityError(f"{path}: found schema version {found['schema_version']}, expected {SCHEMA_VERSION}")
     if hashlib.sha256(canonical(found["config"])).hexdigest() != found["config_sha256"]:
         raise IntegrityError(f"{path}: found a config that does not fit config_sha256, expected the one of the run")
-    values: dict[str, Any] = {name: found[name] for name in names}
+    values: dict[str, Any] = {**{name: found[name] for name in names}, "command": tuple(found["command"])}
     return RunRecord(**values)
 
 
