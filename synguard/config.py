@@ -97,7 +97,7 @@ class GeneratorConfig(_Config):
 
     kind: Literal["latent-diffusion", "pipeline", "folder"] = "latent-diffusion"
     path: str | None = None
-    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder to use instead of training."""
+    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder, so that none is trained."""
     trust_remote_code: bool = False
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
