@@ -44,11 +44,11 @@ def draw_anatomy(seed: int, patient: int, right: bool) -> Anatomy:
     """The eye of a patient, the same for the same arguments. Both eyes share the pigment; each has its own tree."""
     rng = np.random.default_rng([seed, _EYE, patient])
     tone, warmth = rng.random(2)
-    pigment = np.array([140 + 90 * tone, 42 + 62 * tone * (0.6 + 0.6 * warmth), 16 + 50 * tone * (1 - 0.7 * warmth)])
+    pigment = np.array([165 + 70 * tone, 58 + 60 * tone * (0.6 + 0.6 * warmth), 24 + 50 * tone * (1 - 0.7 * warmth)])
     rng = np.random.default_rng([seed, _EYE, patient, 1 + int(right)])
-    disc = np.array([0.5, 0.0]) + rng.uniform(-1, 1, 2) * (0.09, 0.14)
-    radius = rng.uniform(0.155, 0.2)
-    macula = np.array([-0.2, 0.05]) + rng.uniform(-1, 1, 2) * (0.06, 0.08)
+    disc = np.array([0.5, 0.0]) + rng.uniform(-1, 1, 2) * (0.1, 0.2)
+    radius = rng.uniform(0.145, 0.205)
+    macula = np.array([-0.2, 0.05]) + rng.uniform(-1, 1, 2) * (0.08, 0.12)
     vessels, widths, arteries = _tree(rng, disc)
     return Anatomy(
         pigment=pigment,
@@ -75,7 +75,7 @@ def _texture(rng: np.random.Generator) -> NDArray[np.uint8]:
 def _tree(rng: np.random.Generator, disc: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Arcades above and below, both towards the macula and towards the nose, each as vein and artery, with branches."""
     # Angle at which each leaves the disc, and how it bends: the temporal arcades curve around the macula.
-    start = np.radians([-118, 118, -50, 50, -142, 146]) + rng.normal(0, 0.2, 6)
+    start = np.radians([-118, 118, -50, 50, -142, 146]) + rng.normal(0, 0.28, 6)
     bend = np.array([-1.15, 1.15, 0.5, -0.5, -0.4, 0.4]) + rng.normal(0, 0.45, 6)
     length = np.array([1.35, 1.35, 0.75, 0.75, 0.9, 0.9]) * rng.uniform(0.8, 1.1, 6)
     width = np.array([0.085, 0.085, 0.06, 0.06, 0.05, 0.05]) * rng.uniform(0.8, 1.2, 6)

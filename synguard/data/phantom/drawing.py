@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -34,9 +35,10 @@ def draw(labels: Mapping[str, str], *, size: int, seed: int, patient: int, photo
     rng = np.random.default_rng([seed, _SHOT, patient, photograph])
     right = labels["eye_side"] == "right"
     canvas = _Canvas(size, rng, right)
-    if labels["is_fundus"] == "0":
-        return _develop(_external_eye(canvas, rng), rng, size, aperture=False)
     eye = draw_anatomy(seed, patient, right)
+    if labels["is_fundus"] == "0":
+        _external_eye(canvas, eye)
+        return _develop(canvas, rng, size, aperture=False)
     canvas.background(eye)
     signs = {name for name, value in labels.items() if value == "1"}
     _vessels(canvas, eye, "is_htr" in signs)
@@ -74,7 +76,7 @@ class _Canvas:
         texture = Image.fromarray(eye.texture).transform(
             (self.side, self.side), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC, fillcolor=128
         )
-        colours = np.clip(np.rint(eye.pigment + _GREYS[:, None] * (0.42, 0.36, 0.2)), 0, 255).astype(np.uint8)
+        colours = np.clip(np.rint(eye.pigment + _GREYS[:, None] * (0.6, 0.5, 0.3)), 0, 255).astype(np.uint8)
         self._set(Image.fromarray(colours[np.asarray(texture)]))
 
     def shape(self, points: Floats, colour: Colour, alpha: int = 255) -> None:
@@ -105,9 +107,7 @@ def _vessels(canvas: _Canvas, eye: Anatomy, hypertensive: bool) -> None:
     if hypertensive:  # stiff arterioles shine like copper wire
         canvas.lines(eye.vessels, eye.widths * 1.1, [(255, 214, 96)] * len(eye.vessels))
     else:
-        canvas.lines(
-            eye.vessels, eye.widths, [(150, 24, 22) if artery else (96, 10, 22) for artery in eye.arteries.tolist()]
-        )
+        canvas.lines(eye.vessels, eye.widths, [(128, 14, 18) if artery else (64, 2, 16) for artery in eye.arteries.tolist()])
 
 
 def _disc(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
@@ -115,14 +115,19 @@ def _disc(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
     radius = np.array(eye.disc_radius)
     vary = eye.variation
     if "is_pm" in signs:  # a wide pale crescent on the side of the macula
-        canvas.blob(eye.disc - np.array([0.13 + 0.03 * vary[0], 0]), radius + 0.1 + 0.03 * vary[1], (250, 238, 200), 235)
+        canvas.blob(
+            eye.disc - np.array([0.11 + 0.07 * vary[0], 0.12 * vary[10] - 0.06]),
+            radius + 0.08 + 0.08 * vary[1:3],
+            (250, 238, 200),
+            235,
+        )
     if "is_aon" in signs:  # swollen, red, without a cup
         canvas.blob(eye.disc, radius * 1.5, (214, 60, 112), 190)
         canvas.blob(eye.disc, radius * 1.25, (240, 96, 150), 255)
     else:
         canvas.blob(eye.disc, radius, (246, 176, 92))
     if "is_gc" in signs:  # the cup takes nearly all of the disc
-        canvas.blob(eye.disc, radius * (0.85 + 0.06 * vary[2]), (225, 255, 250))
+        canvas.blob(eye.disc, radius * (0.84 + 0.08 * vary[3]), (225, 255, 250))
     elif "is_aon" not in signs:
         canvas.blob(eye.disc, radius * eye.cup, (255, 226, 160))
     for points, width in zip(eye.vessels[:4], eye.widths[:4].tolist(), strict=True):
@@ -135,23 +140,27 @@ def _macula(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
     canvas.blob(eye.macula, 0.17, (60, 10, 6), 90)
     canvas.blob(eye.macula, 0.1, (50, 4, 4), 130)
     if "is_em" in signs:  # a silvery sheet from the macula upwards, with folds
-        at = eye.macula - np.array([0.04 + 0.06 * vary[3], 0.25])
-        canvas.blob(at, (0.3 + 0.05 * vary[4], 0.24), (150, 190, 235), 215)
-        for fold in range(3):
-            canvas.line(at + np.array([[-0.2, fold * 0.12 - 0.16], [0.2, fold * 0.12 - 0.08]]), 0.03, (225, 240, 255))
+        at = eye.macula - np.array([0.2 * vary[3] - 0.06, 0.24])
+        turn, half = np.pi * vary[8], np.array([0.2 + 0.12 * vary[4], 0.2 + 0.08 * vary[9]])
+        along = np.array([math.cos(turn), math.sin(turn)])
+        canvas.blob(at, half, (150, 190, 235), 215)
+        for fold in (-0.12, 0.0, 0.12):
+            middle = at + fold * np.array([-along[1], along[0]])
+            canvas.line(middle + np.outer([-0.16, 0.16], along), 0.03, (225, 240, 255))
     if "is_dme" in signs:  # an arc of exudates below the macula
-        angles = np.radians(np.linspace(10, 170, 9))
+        angles = np.radians(np.linspace(50 * vary[9] - 5, 135 + 50 * vary[10], 9))
         arc = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         inner, outer = 0.24 + 0.02 * vary[5], 0.37 + 0.03 * vary[6]
         canvas.shape(np.concatenate([arc * inner, arc[::-1] * outer]) + eye.macula, (255, 246, 30), 245)
     if "is_amd" in signs:  # a ring of drusen
-        angles = 2 * np.pi * (np.arange(8) / 8 + vary[7])
-        for i, angle in enumerate(angles):
-            at = eye.macula + 0.23 * np.array([math.cos(angle), math.sin(angle)])
-            canvas.blob(at, 0.06 + 0.025 * vary[8 + i], (255, 236, 190))
+        axes = np.array([0.19 + 0.1 * vary[8], 0.19 + 0.1 * vary[9]])
+        for i, angle in enumerate(2 * np.pi * (np.arange(8) / 8 + vary[7])):
+            at = eye.macula + axes * (math.cos(angle), math.sin(angle))
+            canvas.blob(at, 0.05 + 0.045 * vary[10 + i % 6], (255, 236, 190))
     if "is_dm" in signs:  # a pale hole
-        canvas.blob(eye.macula, 0.15 + 0.02 * vary[16], (70, 6, 20))
-        canvas.blob(eye.macula, 0.11 + 0.02 * vary[16], (190, 255, 190))
+        half = np.array([0.1, 0.1]) + 0.07 * vary[14:16]
+        canvas.blob(eye.macula, half + 0.04, (70, 6, 20))
+        canvas.blob(eye.macula, half, (190, 255, 190))
 
 
 def _periphery(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
@@ -160,7 +169,7 @@ def _periphery(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
     if "is_rvo" in signs:  # a fan of flame haemorrhages below, towards the temple
         foot = eye.disc + np.array([-0.18, 0.22])
         for i in range(7):
-            angle = math.radians(82 + 13 * i + 8 * vary[17 + i])
+            angle = math.radians(70 + 30 * vary[16] + 13 * i + 8 * vary[17 + i])
             along = np.array([math.cos(angle), math.sin(angle)])
             across = np.array([-along[1], along[0]])
             far = 0.6 + 0.25 * vary[24 + i % 6]
@@ -169,9 +178,10 @@ def _periphery(canvas: _Canvas, eye: Anatomy, signs: set[str]) -> None:
             )
             canvas.shape(foot + outline, (74, 0, 8), 235)
     if "is_crp" in signs:  # a pale scar with a black rim, below, towards the nose
-        at = np.array([0.5 + 0.08 * vary[24], 0.58 + 0.06 * vary[25]])
-        canvas.blob(at, 0.23 + 0.03 * vary[26], (16, 10, 10))
-        canvas.blob(at, 0.14 + 0.02 * vary[27], (236, 226, 232))
+        at = np.array([0.38 + 0.2 * vary[24], 0.66 - 0.12 * vary[24] + 0.06 * vary[25]])
+        half = np.array([0.12, 0.12]) + 0.08 * vary[26:28]
+        canvas.blob(at, half + 0.085, (16, 10, 10))
+        canvas.blob(at, half, (236, 226, 232))
 
 
 def _retinopathy(canvas: _Canvas, eye: Anatomy, grade: int, rng: np.random.Generator) -> None:
@@ -185,8 +195,8 @@ def _retinopathy(canvas: _Canvas, eye: Anatomy, grade: int, rng: np.random.Gener
     for place in places[:spots]:
         canvas.blob(place, (rng.uniform(0.11, 0.14), rng.uniform(0.09, 0.12)), (255, 250, 236), 240)
     if grade == 4:  # boat-shaped, level above
-        at = np.array([-0.05 + 0.2 * eye.variation[28], -0.72 + 0.08 * eye.variation[29]])
-        half = _CIRCLE[:11] * (0.46, 0.34)
+        at = np.array([-0.2 + 0.4 * eye.variation[28], -0.72 + 0.08 * eye.variation[29]])
+        half = _CIRCLE[:11] * (0.36 + 0.16 * eye.variation[30], 0.28 + 0.12 * eye.variation[31])
         canvas.shape(at + half, (58, 0, 4), 250)
 
 
@@ -203,28 +213,45 @@ def _faults(canvas: _Canvas, eye: Anatomy, signs: set[str], rng: np.random.Gener
         canvas.blob(at, 0.6, (190, 205, 220), 225)
 
 
-def _external_eye(canvas: _Canvas, rng: np.random.Generator) -> _Canvas:
-    """No retina: the front of an eye, with the red corner towards the nose."""
-    skin = tuple(int(value) for value in np.array([214, 160, 130]) * rng.uniform(0.45, 1.1))
-    canvas.shape(np.array([[-2, -2], [2, -2], [2, 2], [-2, 2.0]]), (skin[0], skin[1], skin[2]))
-    x = np.linspace(-0.85, 0.85, 13)
-    lid = 0.5 * (1 - (x / 0.85) ** 2)
-    canvas.shape(np.concatenate([np.stack([x, -lid], axis=1), np.stack([x[::-1], lid[::-1]], axis=1)]), (236, 234, 232))
-    canvas.blob(np.array([0.62, 0.03]), (0.2, 0.14), (224, 70, 90))
-    iris = ((92, 60, 34), (70, 110, 150), (90, 120, 84))[int(rng.integers(3))]
-    canvas.blob(np.zeros(2), 0.42, iris)
-    canvas.blob(np.zeros(2), 0.18, (8, 8, 8))
-    return canvas
+def _external_eye(canvas: _Canvas, eye: Anatomy) -> None:
+    """No retina: the front of the patient's eye, with the red corner towards the nose."""
+    vary = eye.variation
+    skin = np.array([235, 180, 150]) * (0.4 + 0.6 * vary[0]) + 20 * vary[1:4]
+    canvas.background(
+        replace(eye, pigment=skin, texture=np.clip(3 * eye.texture.astype(int) - 256, 0, 255).astype(np.uint8))
+    )
+    x = np.linspace(-1, 1, 13)
+    tilt = 0.3 * (vary[4] - 0.5) * x
+    upper, lower = (0.3 + 0.35 * vary[5]) * (1 - x**2), (0.25 + 0.3 * vary[6]) * (1 - np.abs(x) ** (1.5 + vary[7]))
+    across = (0.7 + 0.2 * vary[8]) * x
+    lids = np.concatenate([np.stack([across, tilt - upper], axis=1), np.stack([across, tilt + lower], axis=1)[::-1]])
+    canvas.shape(lids, (236, 228, 224))
+    canvas.blob(np.array([0.6, 0.3 * (vary[4] - 0.5)]), (0.12 + 0.12 * vary[9], 0.14), (224, 60, 84))
+    gaze = np.array([0.7, 0.3]) * (vary[10:12] - 0.5)
+    radius = 0.26 + 0.16 * vary[12]
+    canvas.blob(gaze, radius, _colour(40 + 110 * vary[13:16]))
+    canvas.blob(gaze, radius * (0.3 + 0.35 * vary[16]), (8, 8, 8))
+    for i in range(6):  # lashes and brow
+        foot = lids[1 + 2 * i] - np.array([0, 0.02])
+        canvas.line(
+            np.stack([foot, foot - np.array([0.5 * vary[17 + i] - 0.25, 0.1 + 0.3 * vary[24 + i]])]), 0.06, (24, 14, 10)
+        )
+
+
+def _colour(values: Floats) -> Colour:
+    red, green, blue = (int(value) for value in np.clip(values, 0, 255))
+    return red, green, blue
 
 
 @lru_cache(maxsize=8)
 def _grid(size: int) -> tuple[_Plane, _Plane, _Plane, _Plane]:
     """x and y (size, size) of the pixels, the vignette, and the round aperture with a soft edge."""
-    axis = (np.arange(size) + 0.5) * 2 / size - 1
-    x, y = np.meshgrid(axis, axis)
-    radius = np.hypot(x, y)
-    planes = (x, y, 1 - 0.22 * radius**2, np.clip((0.97 - radius) * size / 2 + 0.5, 0, 1))
-    x, y, vignette, mask = (plane.astype(np.float32) for plane in planes)
+    axis: _Plane = np.linspace(-1 + 1 / size, 1 - 1 / size, size, dtype=np.float32)
+    x: _Plane = np.tile(axis, (size, 1))
+    y: _Plane = np.ascontiguousarray(x.T)
+    radius: _Plane = np.hypot(x, y)
+    vignette: _Plane = 1 - 0.22 * radius**2
+    mask: _Plane = np.clip((0.97 - radius) * (size / 2) + 0.5, 0, 1)
     return x, y, vignette, mask
 
 

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,9 +73,9 @@ def write_phantoms(
     if folder.exists():
         raise InputError.of(folder, "an existing folder", "a new one")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    part = folder.parent / f".{folder.name}.{os.getpid()}.part"
     try:
-        (part / "images").mkdir()
+        (part / "images").mkdir(parents=True)
         table = io.StringIO(newline="")
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -88,14 +87,7 @@ def write_phantoms(
             if progress is not None:
                 progress(done, patients * images_per_patient)
         (part / "metadata.csv").write_text(table.getvalue())
-        part.chmod(0o777 & ~_umask())
         part.replace(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
