@@ -40,6 +40,7 @@ def checks(draw, id_=None):
         source="s",
         when=draw(st.sampled_from(["always", "model released", "model held back"])),
         not_tested=draw(st.sampled_from(["insufficient", "warn"])),
+        prove=draw(st.sampled_from(["compliance", "compliance", "breach"])),
     )
 
 
@@ -97,7 +98,7 @@ def test_reasons_are_sentences_the_weightiest_first(policy, clean_metrics):
 
 def test_a_pass_says_how_much_was_checked_and_nothing_of_safety(policy, clean_metrics):
     (reason,) = decide(policy, list(clean_metrics().values()), released=["images"]).reasons
-    assert reason.startswith("All 19 checks of public-release 1.0.0 hold")
+    assert reason.startswith("All 20 checks of public-release 1.0.0 hold")
     assert "anonym" not in reason
     assert "safe" not in reason
 

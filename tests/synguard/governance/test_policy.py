@@ -37,6 +37,11 @@ DESIGN = {
     ("membership.black_box.tpr_at_fpr_0.01", None, "fail"): "above 3 %",
     ("labels.agreement_share", None, "fail"): "below 80 %",
     ("run.quarantine_rate", "labels", "warn"): "above 20 %",
+    # Not in the table, but what its checks rest on:
+    ("data.overlap_pairs", None, "invalid"): "above 0 pairs",
+    ("data.overlap_images", None, "invalid"): "above 5 %",
+    ("membership.split.auc", None, "invalid"): "above 0.56",
+    ("accepted.images", None, "invalid"): "below 1 image",
 }
 
 

@@ -31,6 +31,8 @@ DESIGN = {
 }
 OURS = {
     *("memorisation.review_images", "labels.agreement_share", "labels.ceiling"),
+    *("labels.balanced_agreement", "labels.skill_share", "labels.ceiling_reconstructed", "labels.holdout_refused"),
+    *("labels.correlation", "labels.mean_error"),
     *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"),
 }
 
@@ -42,7 +44,19 @@ def test_names_are_those_of_the_design_and_ours():
 @pytest.mark.parametrize("spec", CATALOGUE.values(), ids=lambda spec: spec.name)
 def test_every_metric_is_documented(spec):
     assert re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+(\.[0-9]+)?", spec.name)
-    assert spec.unit in {"images", "pairs", "copies", "share", "AUC", "kappa", "epsilon", "distance", "ratio"}
+    assert spec.unit in {
+        "images",
+        "pairs",
+        "copies",
+        "share",
+        "AUC",
+        "kappa",
+        "epsilon",
+        "distance",
+        "ratio",
+        "correlation",
+        "own unit",
+    }
     assert len(spec.description) > 20
     assert spec.method
     assert spec.source
