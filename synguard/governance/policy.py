@@ -73,8 +73,8 @@ class CheckFile(_File):
     )
     prove: Literal["compliance", "breach"] = Field(
         "compliance",
-        description="compliance: the bound must show that the limit is kept. breach: fail only where the bound shows that it "
-        "is broken; never for a blocker.",
+        description="compliance: the bound must show that the limit is kept. breach: fail only where the bound shows it "
+        "to be broken; never for a blocker.",
     )
     warn: LimitFile | None = None
     fail: LimitFile | None = None
