@@ -120,8 +120,6 @@ def _judge(check: Check, metric: Metric, confidence: float) -> CheckResult:
     unusable = _unusable(check, metric, spec, confidence)
     if unusable is not None:
         status, problem = unusable
-        if status == "insufficient" and check.prove == "breach":
-            status = "warn"
         return _result(check, metric, status, None, _heaviest(check), problem=problem)
     for level in LEVELS:
         limit = check.limits.get(level)
@@ -154,7 +152,7 @@ def _unusable(check: Check, metric: Metric, spec: MetricSpec, confidence: float)
     if metric.state == "not_tested":
         return check.not_tested, f"not tested{note}"
     if metric.state == "insufficient":
-        return "insufficient", f"too little evidence{note}"
+        return "warn" if check.prove == "breach" else "insufficient", f"too little evidence{note}"
     if metric.state == "invalid":
         return "invalid", f"the evidence is invalid{note}"
     if metric.state != "measured":

@@ -37,7 +37,7 @@ PREDICATE_TYPE = "urn:synguard:results:v1"
 RunState = Literal["running", "stopped", "failed", "complete"]
 """stopped: by the circuit breaker. failed: by an error. complete: with a decision, whatever it says."""
 
-_FOLDERS = re.compile(r"(?<![\w.…])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"]+)+[/\\]")
+_FOLDERS = re.compile(r"(?<![\w./…])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s:;,'\"]+)+[/\\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,51 @@ def test_the_bound_that_decided_is_in_the_check(policy, clean_metrics):
     assert (check.limit, check.n, check.value, check.unit) == ("above 1 %", 1000, 0.0, "share")
 
 
+def test_the_bound_that_proves_a_breach_is_in_the_check(policy, clean_metrics):
+    found = clean_metrics()
+    lost = replace(found["labels.agreement_share", "dx=nevus"], value=0.5, bounds=(0.4, 0.6))
+    found["labels.agreement_share", "dx=nevus"] = lost
+    decision = decide(policy, list(found.values()), released=["images"])
+    check = next(check for check in decision.checks if check.id == "label-agreement-each-class")
+    assert (check.status, check.bound) == ("fail", 0.6)
+    assert decision.reasons[0] == (
+        "labels.agreement_share (dx=nevus): 50 % on 1,000 images, upper 95 % bound 60 %; fails below 80 %."
+    )
+    found["labels.agreement_share", "dx=nevus"] = replace(lost, bounds=(0.4, 0.9))
+    check = next(c for c in decide(policy, list(found.values()), released=["images"]).checks if c.group == "dx=nevus")
+    assert (check.status, check.bound) == ("warn", 0.4)
+
+
+def test_what_was_not_held_has_no_bound(policy, clean_metrics):
+    found = clean_metrics()
+    white = ("membership.white_box.auc", None)
+    found[white] = replace(found[white], state="not_tested")
+    checks = {check.id: check for check in decide(policy, list(found.values()), released=["images"]).checks}
+    assert checks["white-box-auc-model-held-back"].bound is None
+    assert all(check.bound is not None for name, check in checks.items() if name != "white-box-auc-model-held-back")
+
+
+def test_too_little_evidence_is_a_warning_where_a_breach_has_to_be_proven():
+    limits = {"fail": Limit(side="above", value=0.5, unit="share")}
+    check = Check(
+        id="c", title="t", metric="memorisation.near_copy_rate", limits=limits, reason="r", source="s", prove="breach"
+    )
+    measured = Metric(name=check.metric, value=None, n=9, unit="share", method="m", state="insufficient")
+    assert decide(policy_of([check]), [measured], released=["images"]).checks[0].status == "warn"
+    assert decide(policy_of([check]), [], released=["images"]).checks[0].status == "insufficient"
+
+
+def test_blockers_come_first_among_what_fails(policy, clean_metrics):
+    found = clean_metrics()
+    for key in (("memorisation.verified_copies", None), ("memorisation.verified_copies", "accepted")):
+        found[key] = replace(found[key], value=5)
+    decision = decide(policy, list(found.values()), released=["images"])
+    order = [check.id for check in decision.checks if check.status == "fail"]
+    assert order == ["verified-copies-accepted", "verified-copies-candidates"]
+    turned = replace(policy, checks=policy.checks[::-1])
+    assert "(accepted)" in decide(turned, list(found.values()), released=["images"]).reasons[0]
+
+
 def test_two_figures_of_one_name_are_both_held(policy, clean_metrics):
     found = list(clean_metrics().values())
     bad = [replace(metric, value=1) for metric in found if metric.name == "memorisation.exact_copies"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -133,3 +134,20 @@ def test_the_standard_error_of_an_auc(n, se):
     """The table of Hanley and McNeil's null case, as the literature rounds it."""
     assert round(auc_standard_error(n, n), 3) == se
     assert clean_bound("auc", n) == pytest.approx(0.5 + norm.ppf(0.95) * auc_standard_error(n, n))
+
+
+def _written_metrics():
+    """Name and unit of every Metric(...) in the code that has them as text."""
+    for folder in ("audits", "synguard", "generation"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Metric":
+                    given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+                    if "name" in given:
+                        yield path.relative_to(ROOT).as_posix(), given["name"], given.get("unit")
+
+
+def test_what_the_audits_report_is_in_the_catalogue_in_its_unit():
+    found = list(_written_metrics())
+    assert found
+    assert [row for row in found if row[1] not in CATALOGUE or row[2] not in (None, CATALOGUE[row[1]].unit)] == []
