@@ -87,7 +87,7 @@ def shorter_side(source: DataSource, *, base: Path | None = None) -> int:
     if file is not None and file.endswith(".npz"):
         where, data = f"{store.where}/{file}", store.read(file)
         first = next(iter(read_split(data, splits(data, wanted, where)[0], where).images))
-        return min(first.shape[:2])
+        return int(min(first.shape[:2]))
     table = _folder_table(store) if file is None else _path_table(store, file)
     name = str(table["file_name"].iloc[0])
     return native_side(store.read(name, LIMITS.bytes), where=f"{store.where}/{name}")

@@ -88,7 +88,7 @@ def test_a_policy_elsewhere_is_named_without_its_folder(tmp_path, decision):
         .resources.files("synguard.governance")
         .joinpath("policies/public-release.yaml")
         .read_bytes()
-    )  # noqa: E501
+    )
     assert "secret folder" not in json.dumps(sarif(decision, load_policy(path)))
 
 
