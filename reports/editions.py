@@ -13,12 +13,21 @@ from typing import Literal
 import jinja2
 from markupsafe import Markup
 
-from reports import internal, public
+from reports import internal, public, sections
+from reports.evidence import copies
 from reports.numbers import Numbers
-from reports.overview import audits_with_evidence, check_facts, headline, limits_of_claim, metric_facts, not_tested, overview, tested
+from reports.overview import (
+    audits_with_evidence,
+    check_facts,
+    headline,
+    limits_of_claim,
+    metric_facts,
+    not_tested,
+    overview,
+    tested,
+)
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
-from reports.facts import copies
 
 __all__ = ["Edition", "page", "render", "summary"]
 
@@ -41,7 +50,12 @@ def render(run: Path, edition: Edition) -> Path:
 
 def page(view: internal.InternalView | public.PublicView) -> str:
     """The page of a view, with the digest of its one style sheet in its content security policy."""
-    style = resources.files("reports").joinpath("templates/style.css").read_text(encoding="utf-8").replace("EDITION", view.edition)
+    style = (
+        resources.files("reports")
+        .joinpath("templates/style.css")
+        .read_text(encoding="utf-8")
+        .replace("EDITION", view.edition)
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports"),
@@ -65,10 +79,17 @@ def summary(run: Path) -> str:
     exact = Numbers()
     checks, metrics, audits = check_facts(folder), metric_facts(folder), audits_with_evidence(folder)
     view = overview(
-        folder.decision.status, folder.decision.exit_code, checks, metrics, internal.hardest(copies(folder.evidence))
+        folder.decision.status, folder.decision.exit_code, checks, metrics, sections.hardest(copies(folder.evidence))
     )
-    lines = [f"{SIGNS[view.status]} {VERDICT_WORDS[view.status].upper()} (exit code {view.exit_code})", headline(view, checks, exact)]
-    lines += [f"  {SIGNS[check.status]} {check.reason}" for check in checks if check.status not in {"pass", "waived"} and check.reason]
+    lines = [
+        f"{SIGNS[view.status]} {VERDICT_WORDS[view.status].upper()} (exit code {view.exit_code})",
+        headline(view, checks, exact),
+    ]
+    lines += [
+        f"  {SIGNS[check.status]} {check.reason}"
+        for check in checks
+        if check.status not in {"pass", "waived"} and check.reason
+    ]
     for title, items in (
         ("Tested", tested(metrics, audits, view, exact)),
         ("Not tested", not_tested(metrics, audits)),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import facts, sections
+from reports import evidence, sections
 from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
 from reports.numbers import ABSENT, Numbers
 from reports.overview import (
@@ -25,9 +25,9 @@ from reports.overview import (
 from reports.pairs import pair_section
 from reports.runfolder import RunFolder, mapping, text
 from reports.samples import sample_section
-from reports.wording import metric_title, transform_words
+from reports.wording import metric_title, with_titles
 
-__all__ = ["InternalView", "build", "hardest"]
+__all__ = ["InternalView", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ def build(run: RunFolder) -> InternalView:
     """The internal edition of a run."""
     exact = Numbers()
     checks, metrics, audits = check_facts(run), metric_facts(run), audits_with_evidence(run)
-    copies = facts.copies(run.evidence)
-    view = overview(run.decision.status, run.decision.exit_code, checks, metrics, hardest(copies))
+    copies = evidence.copies(run.evidence)
+    view = overview(run.decision.status, run.decision.exit_code, checks, metrics, sections.hardest(copies))
     return InternalView(
         edition="internal",
         title=text(mapping(run.run.get("config")).get("name")) or text(run.run.get("id")) or "run",
         status=run.decision.status,
         headline=headline(view, checks, exact),
-        reasons=run.decision.reasons,
+        reasons=tuple(dict.fromkeys(with_titles(reason) for reason in run.decision.reasons)),
         tiles=tiles(metrics, view, exact),
         tested=tested(metrics, audits, view, exact),
         not_tested=not_tested(metrics, audits),
@@ -69,24 +69,16 @@ def build(run: RunFolder) -> InternalView:
         sections=(
             pair_section(run),
             sections.copies(copies, exact),
-            sections.membership(facts.membership(run.evidence), exact, view.split_invalid),
-            sections.labels(facts.labels(run.evidence), exact),
-            sections.fidelity(facts.fidelity(run.evidence), exact),
+            sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
+            sections.labels(evidence.labels(run.evidence), exact),
+            sections.fidelity(evidence.fidelity(run.evidence), exact),
             sample_section(run, public=False),
-            sections.quarantine(facts.batches(run.evidence), exact),
+            sections.quarantine(evidence.batches(run.evidence), exact),
             _data(run),
             _policy(run),
             _reproduction(run),
         ),
     )
-
-
-def hardest(copies: facts.CopyFacts | None) -> tuple[str, float | None]:
-    """The planted transform that the audit sees worst, in words, and the fewest copies in sight under it."""
-    if copies is None or not copies.planted:
-        return "", None
-    worst = sections.planted_order(copies.planted)[0]
-    return transform_words(worst.transform) or "", worst.minimum_copies
 
 
 def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:
@@ -119,13 +111,14 @@ def _policy(run: RunFolder) -> Section:
     named = {"policy": policy} if isinstance(policy, str) else mapping(policy)
     rows = tuple(
         (
-            Cell(metric_title(check.metric) + (f" · {check.group}" if check.group else ""), under=check.metric),
+            Cell(check.title or check.id, under=check.id),
+            Cell(metric_title(check.metric, check.group) if check.metric else ABSENT, under=check.metric),
             Cell(check.limit or ABSENT),
-            Cell("blocker, cannot be waived" if check.blocker else "may be waived"),
+            Cell("no, a blocker" if check.blocker else "yes"),
         )
         for check in run.decision.checks
     )
-    table = Table("Limits", ("Metric", "Limit", "Waiver"), rows)
+    table = Table("Limits", ("Requirement", "Metric", "Limit", "May be waived"), rows)
     plain = {key: value for key, value in named.items() if key not in {"limits", "checks"}}
     return Section("policy", "Policy", lead, (*((Facts(_flat(plain)),) if plain else ()), table))
 
@@ -133,17 +126,29 @@ def _policy(run: RunFolder) -> Section:
 def _reproduction(run: RunFolder) -> Section:
     lead = "What is needed to do it again and to verify that nothing was changed since."
     command = run.run.get("command") or run.run.get("argv")
-    line = " ".join(text(part) for part in command) if isinstance(command, Sequence) and not isinstance(command, str) else text(command)
+    line = (
+        " ".join(text(part) for part in command)
+        if isinstance(command, Sequence) and not isinstance(command, str)
+        else text(command)
+    )
     seed = mapping(run.run.get("config")).get("seed", run.run.get("seed"))
     first = (
         ("Command", line),
         ("Seed", text(seed)),
         ("State", text(run.run.get("state"))),
         ("Configuration sha256", text(run.run.get("config_sha256")) or text(run.run.get("config_digest"))),
-        *((f"{name} sha256", _digest(run, name)) for name in ("manifest.json", "results.json", "images.parquet", "evidence.json")),
+        *(
+            (f"{name} sha256", _digest(run, name))
+            for name in ("manifest.json", "results.json", "images.parquet", "evidence.json")
+        ),
     )
     blocks: list[Block] = [Facts(tuple((k, v) for k, v in first if v), code=True)]
-    for key, title in (("versions", "Versions"), ("timings", "Seconds per phase"), ("seeds", "Seeds"), ("config", "Configuration")):
+    for key, title in (
+        ("versions", "Versions"),
+        ("timings", "Seconds per phase"),
+        ("seeds", "Seeds"),
+        ("config", "Configuration"),
+    ):
         items = mapping(run.run.get(key))
         if items:
             blocks.append(Facts(_flat(items), title, code=True))

@@ -35,7 +35,7 @@ def result_html(decision: Decision, metrics: Sequence[Metric]) -> str:
         baseline = exact.of_unit(metric.baseline, unit) if metric and metric.baseline is not None else ABSENT
         found.append(
             {
-                "title": metric_title(check.metric) + (f" · {check.group}" if check.group else ""),
+                "title": metric_title(check.metric, check.group) if check.metric else check.title,
                 "status": check.status,
                 "value": exact.of_unit(check.value, unit),
                 "interval": exact.interval(check.interval, unit),
@@ -44,7 +44,9 @@ def result_html(decision: Decision, metrics: Sequence[Metric]) -> str:
                 "reason": check.reason,
             }
         )
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("reports"), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     return environment.get_template("notebook.html").render(
         decision=decision, rows=found, tones=_TONES, signs=SIGNS, words=STATUS_WORDS, verdict=VERDICT_WORDS
     )

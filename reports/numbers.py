@@ -59,8 +59,10 @@ class Numbers:
             return ABSENT
         if math.isinf(value):
             return "∞"
+        if self.coarse and abs(value) < 10:
+            return f"{value:.2f}"
         if abs(value) < 10:
-            return f"{value:.2f}" if self.coarse else f"{value:.3f}"
+            return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
     def p_value(self, value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from reports.blocks import Cell, Table, Tile
 from reports.facts import Pair
 from reports.numbers import ABSENT, Numbers
 from reports.runfolder import RunFolder
-from reports.wording import STANDING_LIMITS, STATE_WORDS, family, metric_title
+from reports.wording import STANDING_LIMITS, STATE_WORDS, metric_title, with_titles
 
 __all__ = [
     "CheckFact",
@@ -60,6 +61,7 @@ class CheckFact:
 
     metric: str
     group: str | None
+    title: str
     status: str
     value: float | None
     interval: Pair | None
@@ -90,9 +92,7 @@ class Overview:
 
 def metric_facts(run: RunFolder) -> tuple[MetricFact, ...]:
     """All metrics of a run."""
-    return tuple(
-        MetricFact(m.name, m.group, m.value, m.interval, m.n, m.unit, m.state, m.baseline) for m in run.metrics
-    )
+    return tuple(MetricFact(m.name, m.group, m.value, m.interval, m.n, m.unit, m.state, m.baseline) for m in run.metrics)
 
 
 def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
@@ -106,6 +106,7 @@ def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
             CheckFact(
                 metric=check.metric,
                 group=check.group,
+                title=metric_title(check.metric, check.group) if check.metric else check.title,
                 status=check.status,
                 value=check.value,
                 interval=check.interval,
@@ -115,19 +116,25 @@ def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
                 baseline_name=metric.baseline_name if metric else "",
                 unit=check.unit or (metric.unit if metric else ""),
                 n=check.n,
-                reason=check.reason,
+                reason=with_titles(check.reason),
             )
         )
     return tuple(sorted(found, key=lambda c: order.index(c.status)))
 
 
 def overview(
-    status: str, exit_code: int, checks: Sequence[CheckFact], metrics: Sequence[MetricFact], hardest: tuple[str, float | None]
+    status: str,
+    exit_code: int,
+    checks: Sequence[CheckFact],
+    metrics: Sequence[MetricFact],
+    hardest: tuple[str, float | None],
 ) -> Overview:
     """The facts behind the headline. `hardest` is the least visible transform, in words, with the fewest copies seen."""
     values = {m.name: m for m in metrics if m.group is None and m.state == "measured"}
     copied = [
-        m.value for name in ("exact_copies", "verified_copies") if (m := values.get(f"memorisation.{name}")) and m.value is not None
+        m.value
+        for name in ("exact_copies", "verified_copies")
+        if (m := values.get(f"memorisation.{name}")) and m.value is not None
     ]
     seen = [m.n for m in values.values() if m.name.startswith("memorisation.") and m.name.endswith("_copies") and m.n]
     accepted = values.get("accepted.images")
@@ -156,7 +163,9 @@ def headline(view: Overview, checks: Sequence[CheckFact], numbers: Numbers) -> s
         return f"Do not release: {_some(counts['fail'], 'check')} of {len(checks)} failed."
     if view.status == "insufficient":
         if view.split_invalid:
-            return "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
+            return (
+                "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
+            )
         short = counts["insufficient"] + counts["invalid"] + counts["error"]
         return f"No decision: the evidence is missing or too small for {_some(short, 'check')} of {len(checks)}."
     if view.status == "error":
@@ -183,7 +192,11 @@ def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview,
     measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
     for key, words in _AUDITS:
         if key in measured:
-            every = f": every one of {numbers.count(view.examined)} candidates" if key == "memorisation" and view.examined else ""
+            every = (
+                f": every one of {numbers.count(view.examined)} candidates"
+                if key == "memorisation" and view.examined
+                else ""
+            )
             found.append(words + every)
     if "memorisation" in audits:
         found.append("The audit's own sight, on copies planted by itself")
@@ -194,7 +207,9 @@ def not_tested(metrics: Sequence[MetricFact], audits: Sequence[str]) -> tuple[st
     """What was not tested, whole audits first, then single figures."""
     measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
     whole = [words for key, words in (*_AUDITS, *_LATER) if key not in measured]
-    single = [metric_title(m.name) for m in metrics if m.state == "not_tested" and m.name.partition(".")[0] in measured]
+    single = [
+        metric_title(m.name, m.group) for m in metrics if m.state == "not_tested" and m.name.partition(".")[0] in measured
+    ]
     white_box = any(m.name.startswith("membership.white_box") for m in metrics)
     if "membership" in measured and not white_box:
         single.insert(0, "Membership from the model itself (no model was at hand)")
@@ -206,9 +221,15 @@ def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
     found = []
     if view.minimum_copies is not None and view.copies is not None:
         what = "No copies were found at this power: the" if view.copies == 0 else "At this power the"
-        worst = f", even if each was changed in the way it sees worst ({view.hardest})" if view.hardest else ""
-        least = numbers.plain(view.minimum_copies) if view.minimum_copies == float("inf") else f"{view.minimum_copies:g}"
-        found.append(f"{what} audit would have seen at least one of {least} copies with 95\u00a0% probability{worst}.")
+        named = f" ({view.hardest})" if view.hardest else ""
+        worst = f", even if each was changed in the way it sees worst{named}" if view.hardest else ""
+        if math.isinf(view.minimum_copies):
+            found.append(
+                f"The audit is blind to copies changed in the way it sees worst{named}: any number of them may be there."
+            )
+        else:
+            least = "a single copy" if view.minimum_copies == 1 else f"at least one of {view.minimum_copies:g} copies"
+            found.append(f"{what} audit would have seen {least} with 95\u00a0% probability{worst}.")
     elif view.copies is None:
         found.append("Nothing is said about copies: they were not searched for.")
     if view.split_invalid:
@@ -223,16 +244,16 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
     tone = "" if view.copies is None else "fail" if view.copies else "pass"
     found = [Tile("Verified copies", numbers.count(view.copies) if view.copies is not None else "not tested", among, tone)]
     if view.minimum_copies is not None:
-        power = f"{view.minimum_copies:g}" if view.minimum_copies != float("inf") else "none"
-        words = "copy would have been seen" if power == "1" else "copies: one of them would have been seen"
-        found.append(Tile("Smallest leak in sight", power, words))
+        power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
+        words = f"{power} copy" if power == "1" else f"{power} copies"
+        found.append(Tile("Smallest leak in sight", words, "seen with 95\u00a0% probability"))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),
     ):
         if name in by_name:
             found.append(_tile(by_name[name], label, under, numbers))
-    shares = [by_name[n] for n in ("labels.agreement_share", "labels.share_of_ceiling", "labels.agreement") if n in by_name]
+    shares = [by_name[n] for n in ("labels.agreement_share", "labels.agreement") if n in by_name]
     if shares:
         under = "of what is attainable" if shares[0].name != "labels.agreement" else "asked against read"
         found.append(_tile(shares[0], "Label agreement", under, numbers))
@@ -247,7 +268,7 @@ def _tile(metric: MetricFact, label: str, under: str, numbers: Numbers) -> Tile:
         return Tile(label, STATE_WORDS.get(metric.state, "not tested"), "see below", "none")
     hidden = numbers.sensitive(metric.value, metric.unit, metric.n)
     span = "" if hidden else numbers.interval(metric.interval, metric.unit)
-    return Tile(label, numbers.of_unit(metric.value, metric.unit, metric.n), f"{span} · {under}" if span else under)
+    return Tile(label, numbers.of_unit(metric.value, metric.unit, metric.n), f"{span}\n{under}" if span else under)
 
 
 def checks_table(checks: Sequence[CheckFact], numbers: Numbers) -> Table:
@@ -263,13 +284,16 @@ def checks_table(checks: Sequence[CheckFact], numbers: Numbers) -> Table:
 
 def _check_row(check: CheckFact, numbers: Numbers) -> tuple[Cell, ...]:
     hidden = numbers.sensitive(check.value, check.unit, check.n)
-    title = metric_title(check.metric) + (f" · {check.group}" if check.group else "")
+    held = "share" if "%" in check.limit else check.unit
     baseline = numbers.of_unit(check.baseline, check.unit, check.n)
     return (
-        Cell(title, under=check.reason),
+        Cell(check.title, under=check.reason.removeprefix(f"{check.title}: ")),
         Cell(status=check.status),
-        Cell(numbers.of_unit(check.value, check.unit, check.n), under="" if hidden else numbers.interval(check.interval, check.unit)),
-        Cell("withheld" if hidden and check.bound is not None else numbers.of_unit(check.bound, check.unit)),
+        Cell(
+            numbers.of_unit(check.value, check.unit, check.n),
+            under="" if hidden else numbers.interval(check.interval, check.unit),
+        ),
+        Cell("withheld" if hidden and check.bound is not None else numbers.of_unit(check.bound, held)),
         Cell(check.limit or ABSENT),
         Cell(baseline, under=check.baseline_name if check.baseline is not None else ""),
         Cell(numbers.count(check.n) if check.n else ABSENT),
@@ -279,8 +303,3 @@ def _check_row(check: CheckFact, numbers: Numbers) -> tuple[Cell, ...]:
 def audits_with_evidence(run: RunFolder) -> tuple[str, ...]:
     """Names of the audits that left evidence."""
     return tuple(key for key, _ in _AUDITS if run.evidence.get(key))
-
-
-def areas(checks: Sequence[CheckFact]) -> tuple[str, ...]:
-    """What the checks are about, each once."""
-    return tuple(dict.fromkeys(family(check.metric) for check in checks))

@@ -26,7 +26,7 @@ def flagged_rows(run: RunFolder) -> tuple[Mapping[str, Any], ...]:
     found = rows(said.get("flagged"))
     column = "memorisation.flagged"
     if not found and column in run.images:
-        marked = run.images[run.images[column].eq(True).fillna(False)]  # noqa: FBT003
+        marked = run.images[run.images[column].eq(True).fillna(False)]
         found = tuple(
             {str(key).removeprefix("memorisation."): _scalar(value) for key, value in record.items()}
             for record in marked.to_dict("records")
@@ -53,8 +53,8 @@ def pair_section(run: RunFolder) -> Section:
         blocks.append(_pairs(run, flagged, 0, ""))
     if review:
         words = (
-            "For review: candidates more alike to a private image than chance explains, at a false discovery rate of 5\u00a0%, "
-            "yet not verified as copies. They are not quarantined; people decide."
+            "For review: candidates more alike to a private image than chance explains, at a false discovery rate of "
+            "5\u00a0%, yet not verified as copies. They are not quarantined; people decide."
         )
         blocks += [Note(words), _pairs(run, sorted(review, key=_gravity), len(flagged), "review")]
     return Section("pairs", "Flagged pairs", lead, tuple(blocks))

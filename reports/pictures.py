@@ -47,7 +47,7 @@ def picture(pixels: Pixels, alt: str, *, small: bool = False) -> Picture:
 
 
 def difference(one: Pixels, other: Pixels) -> Pixels | None:
-    """Where two images of one size differ: black where they are equal, brighter with the difference, three times enlarged."""
+    """Where two images of one size differ: black where equal, brighter with the difference, three times enlarged."""
     if one.shape != other.shape:
         return None
     apart = np.abs(one.astype(np.int16) - other.astype(np.int16)).mean(axis=2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports.facts import BatchFact, ProbeFact, Series
 from reports.numbers import Numbers
@@ -17,11 +17,11 @@ from reports.svg import Axis, canvas, element, group, label, path, ticks
 
 __all__ = ["batch_bars", "p_value_bars", "roc", "score_ridges", "strip"]
 
-SERIES = {"synthetic": "Candidates", "holdout": "Holdout (real, other patients)", "planted": "Planted copies"}
+SERIES = {"synthetic": "Candidates", "holdout": "Holdout", "planted": "Planted copies"}
 
 
 def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Numbers) -> Markup:
-    """One histogram under the other on one score axis, heights as the square root of the share of each series' fullest bin."""
+    """One histogram under the other on one score axis; heights are square roots of shares of the fullest bin."""
     width, left, right, top, row, gap = 480.0, 6.0, 474.0, 34.0, 62.0, 16.0
     low = min(_filled(s)[0] for s in series)
     high = max(_filled(s)[1] for s in series)
@@ -57,9 +57,18 @@ def _ridge(series: Series, axis: Axis, base: float, height: float, numbers: Numb
     return [
         path(points, "area", closed=True),
         path(points, "outline"),
-        label(axis.start + 2, base - height - 6, SERIES.get(series.name, series.name), "start", "t strong"),
-        label(axis.end - 2, base - height - 6, _beyond(series, numbers), "end", "t"),
+        label(
+            axis.start + 2,
+            base - height - 6,
+            _titled(SERIES.get(series.name, series.name), _beyond(series, numbers)),
+            "start",
+            "t halo",
+        ),
     ]
+
+
+def _titled(title: str, rest: str) -> Markup:
+    return element("tspan", title, class_="strong") + Markup("\u2002") + escape(rest)
 
 
 def _beyond(series: Series, numbers: Numbers) -> str:
@@ -69,26 +78,26 @@ def _beyond(series: Series, numbers: Numbers) -> str:
 
 def p_value_bars(series: Series, numbers: Numbers) -> Markup:
     """P-values of all candidates: flat where candidates are as like the private set as holdout images are."""
-    left, right, top, bottom = 44.0, 412.0, 26.0, 210.0
+    left, right, top, bottom = 34.0, 474.0, 12.0, 116.0
     widths = [b - a for a, b in zip(series.edges, series.edges[1:], strict=False)]
     span = series.edges[-1] - series.edges[0]
     shares = [c / series.total / (w / span) if series.total else 0.0 for c, w in zip(series.counts, widths, strict=True)]
     axis = Axis(series.edges[0], series.edges[-1], left, right)
-    up = Axis(0, max(2.0, *shares) * 1.08, bottom, top)
-    parts = [_level(up(t), left, right) for t in ticks(0, up.high, 4)]
-    parts += [label(left - 8, up(t) + 4, f"{t:g}×", "end") for t in ticks(0, up.high, 4)]
+    up = Axis(0, max(2.0, *shares) * 1.05, bottom, top)
+    parts = [_level(up(t), left, right) for t in ticks(0, up.high, 3)]
+    parts += [label(left - 5, up(t) + 3, f"{t:g}×", "end") for t in ticks(0, up.high, 3)]
     bars = [
-        element("rect", x=axis(a) + 0.75, y=up(s), width=max(axis(b) - axis(a) - 1.5, 0.5), height=bottom - up(s))
+        element("rect", x=axis(a) + 0.5, y=up(s), width=max(axis(b) - axis(a) - 1, 0.5), height=bottom - up(s))
         for a, b, s in zip(series.edges, series.edges[1:], shares, strict=False)
     ]
     parts.append(group(bars, class_="series synthetic bars"))
     parts.append(element("line", x1=left, x2=right, y1=up(1), y2=up(1), class_="threshold"))
-    parts.append(label(right, up(1) - 7, "expected where nothing is copied", "end", "t halo"))
-    parts += [label(axis(t), bottom + 20, f"{t:g}", "middle") for t in ticks(series.edges[0], series.edges[-1], 5)]
-    parts.append(label(right, bottom + 40, "p-value", "end", "t axis"))
+    parts += [label(axis(t), bottom + 15, f"{t:g}", "middle") for t in ticks(series.edges[0], series.edges[-1], 5)]
+    parts.append(label(right, bottom + 32, "p-value", "end", "t axis"))
     total = numbers.count(series.total)
     first = f"{shares[0]:.1f} times" if shares else "no"
-    return canvas(420, bottom + 50, f"P-values of {total} candidates; the lowest bin holds {first} its expected share", parts)
+    spoken = f"P-values of {total} candidates; the lowest bin holds {first} its expected share"
+    return canvas(480, bottom + 40, spoken, parts, "plot wide")
 
 
 def roc(probe: ProbeFact, numbers: Numbers) -> Markup:
@@ -177,7 +186,9 @@ def batch_bars(batches: Sequence[BatchFact], numbers: Numbers) -> Markup:
         parts.append(group([element("rect", x=x, y=6, width=10, height=10)], class_=f"stack {kind}"))
         parts.append(label(x + 15, 15, said))
     accepted = sum(b.accepted for b in batches)
-    spoken = f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
+    spoken = (
+        f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
+    )
     return canvas(480, bottom + 40, spoken, parts, "plot wide")
 
 

@@ -43,7 +43,7 @@ class RunFolder:
 
 
 def read_run(path: Path) -> RunFolder:
-    """The run folder at `path`. Raises InputError where there is no readable results.json, since no verdict is known then."""
+    """The run folder at `path`. Raises InputError where results.json cannot be read: no verdict is known then."""
     results = _json(path / "results.json")
     if not results:
         raise InputError.of(path / "results.json", "no results", "the results.json of a run")

@@ -35,11 +35,11 @@ def _eligible(run: RunFolder, *, public: bool) -> pd.DataFrame:
     images = run.images
     if images.empty or "file" not in images or "accepted" not in images:
         return pd.DataFrame()
-    keep = images["accepted"].eq(True).fillna(False)  # noqa: FBT003
+    keep = images["accepted"].eq(True).fillna(False)
     if public:
         for column in ("memorisation.flagged", "memorisation.near_copy"):
             if column in images:
-                keep &= images[column].eq(False).fillna(False)  # noqa: FBT003
+                keep &= images[column].eq(False).fillna(False)
             elif column == "memorisation.flagged":
                 return pd.DataFrame()  # not examined for copies, so nothing may be shown
         said = mapping(run.evidence.get("memorisation"))
@@ -58,7 +58,7 @@ def _rows(run: RunFolder, images: pd.DataFrame) -> tuple[SampleRow, ...]:
         return tuple(row for row in (_row(run, "All", "", images),) if row.pictures)
     name = column.removeprefix("condition.")
     levels = _levels(run, name, images[column])
-    made = (_row(run, f"{name}: {level}", "", images[images[column].astype(str) == level]) for level in levels[:_MOST_ROWS])
+    made = (_row(run, level, name, images[images[column].astype(str) == level]) for level in levels[:_MOST_ROWS])
     return tuple(row for row in made if row.pictures)
 
 
@@ -67,7 +67,7 @@ def _row(run: RunFolder, title: str, under: str, images: pd.DataFrame) -> Sample
     for name in images["file"].astype(str):
         pixels = _pixels(run, name)
         if pixels is not None:
-            shown.append(picture(pixels, f"Synthetic image, {title}"))
+            shown.append(picture(pixels, f"Synthetic image, {under} {title}".replace(",  ", ", ")))
         if len(shown) == _PER_ROW:
             break
     return SampleRow(title, under, tuple(shown))

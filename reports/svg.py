@@ -44,7 +44,7 @@ def canvas(width: float, height: float, description: str, parts: Iterable[Markup
     )
 
 
-def label(x: float, y: float, words: str, anchor: str = "start", kind: str = "t") -> Markup:
+def label(x: float, y: float, words: Markup | str, anchor: str = "start", kind: str = "t") -> Markup:
     """Text at a place."""
     return element("text", words, x=x, y=y, text_anchor=anchor, class_=kind)
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from synguard.metrics.catalogue import CATALOGUE
+
 __all__ = [
     "FIDELITY",
     "LANES",
@@ -14,10 +16,10 @@ __all__ = [
     "STATE_WORDS",
     "STATUS_WORDS",
     "VERDICT_WORDS",
-    "family",
     "metric_title",
     "probe_title",
     "transform_words",
+    "with_titles",
 ]
 
 VERDICT_WORDS: Mapping[str, str] = MappingProxyType(
@@ -42,58 +44,31 @@ STATUS_WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 SIGNS: Mapping[str, str] = MappingProxyType(
-    {"pass": "✓", "warn": "!", "fail": "✕", "insufficient": "?", "invalid": "⊘", "error": "!!", "waived": "~", "not_tested": "–"}
+    {
+        "pass": "✓",
+        "warn": "!",
+        "fail": "✕",
+        "insufficient": "?",
+        "invalid": "⊘",
+        "error": "!!",
+        "waived": "~",
+        "not_tested": "–",
+    }
 )
 STATE_WORDS: Mapping[str, str] = MappingProxyType(
     {
-        "insufficient": "too few to decide",
-        "invalid": "comparison not valid",
+        "insufficient": "too few",
+        "invalid": "invalid",
         "not_tested": "not tested",
-        "error": "did not finish",
+        "error": "unfinished",
     }
 )
 LANES: Mapping[str, str] = MappingProxyType(
     {"exact": "exact copy", "verified": "verified copy", "none": "alike", "review": "for review"}
 )
 
-_TITLES: Mapping[str, str] = MappingProxyType(
-    {
-        "accepted.exact_copies": "Exact copies in what would be released",
-        "accepted.images": "Accepted images",
-        "accepted.verified_copies": "Verified copies in what would be released",
-        "disclosure.inference": "Inference of attributes",
-        "disclosure.linkability": "Linking of records",
-        "disclosure.singling_out": "Singling out",
-        "fidelity.coverage": "Coverage",
-        "fidelity.density": "Density",
-        "fidelity.frechet_distance": "Fréchet distance",
-        "fidelity.kernel_distance": "Kernel distance",
-        "fidelity.precision": "Precision",
-        "fidelity.recall": "Recall",
-        "labels.agreement": "Labels: asked against read",
-        "labels.agreement_share": "Label agreement as a share of its ceiling",
-        "labels.ceiling": "Diagnostic model on real images",
-        "labels.kappa": "Labels: weighted kappa",
-        "labels.share_of_ceiling": "Label agreement as a share of its ceiling",
-        "membership.black_box.auc": "Membership from the images alone: AUC",
-        "membership.epsilon_lower_bound": "Privacy loss epsilon, lower bound",
-        "membership.placebo.auc": "Membership placebo: AUC",
-        "membership.split.auc": "Private set and holdout told apart without the model: AUC",
-        "membership.white_box.auc": "Membership from the model: AUC",
-        "memorisation.exact_copies": "Exact copies among all candidates",
-        "memorisation.minimum_detectable_copies": "Fewest copies that would have been seen",
-        "memorisation.near_copy_rate": "Near-copies among all candidates",
-        "memorisation.planted_recall": "Planted copies found by the audit",
-        "memorisation.review_list": "Images on the review list",
-        "memorisation.train_holdout_share": "Nearer to the private set than to the holdout",
-        "memorisation.verified_copies": "Verified copies among all candidates",
-        "memorisation.verified_copy_rate": "Share of verified copies among all candidates",
-        "run.quarantine_rate": "Candidates put in quarantine",
-        "run.refused_copies": "Candidates refused as copies",
-        "run.refused_labels": "Candidates refused for their labels",
-        "text.burned_in": "Burned-in text",
-        "training.epsilon_upper_bound": "Privacy loss epsilon, upper bound",
-    }
+_GROUPS: Mapping[str, str] = MappingProxyType(
+    {"accepted": "in what would be released", "copies": "as copies", "labels": "for their labels"}
 )
 FIDELITY: Mapping[str, str] = MappingProxyType(
     {
@@ -103,25 +78,9 @@ FIDELITY: Mapping[str, str] = MappingProxyType(
         "recall": "share of real images that candidates reach",
         "density": "how densely real images surround candidates",
         "coverage": "share of real images with a candidate near",
+        "blind_auc": "how well a classifier tells them apart, 0.5 is best",
     }
 )
-_FAMILIES: Mapping[str, str] = MappingProxyType(
-    {
-        "accepted": "Accepted images",
-        "disclosure": "Disclosure",
-        "fidelity": "Fidelity",
-        "labels": "Labels",
-        "membership": "Membership",
-        "memorisation": "Copies",
-        "run": "Run",
-        "text": "Burned-in text",
-        "training": "Training",
-        "utility": "Utility",
-    }
-)
-_METRIC = re.compile(r"[a-z][a-z0-9_.]{0,79}")
-_RATE_AT = re.compile(r"(.+)\.tpr_at_fpr_([0-9]+(?:\.[0-9]+)?)")
-
 _TRANSFORMS: Mapping[str, str] = MappingProxyType(
     {
         "blur": "blurred",
@@ -156,6 +115,7 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "turned": "turned by {}°",
     }
 )
+_HEAD = re.compile(r"([a-z][a-z0-9_.]+)(?: \(([^()]*)\))?: ")
 _STEP = re.compile(r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?")
 
 STANDING_LIMITS = (
@@ -166,19 +126,20 @@ STANDING_LIMITS = (
 )
 
 
-def metric_title(name: str) -> str:
-    """A metric's name in words; a name that is not known stays as it is, and one that is no metric name shows as "other"."""
-    if name in _TITLES:
-        return _TITLES[name]
-    at = _RATE_AT.fullmatch(name)
-    if at and f"{at[1]}.auc" in _TITLES:
-        return f"{_TITLES[f'{at[1]}.auc'].removesuffix(': AUC')}: found at {100 * float(at[2]):g} % false alarms"
-    return name if _METRIC.fullmatch(name) else "other"
+def metric_title(name: str, group: str | None = None) -> str:
+    """A metric's name in words, with its group; a name that is not in the catalogue shows as "Other"."""
+    title = CATALOGUE[name].title if name in CATALOGUE else "Other"
+    if group is None:
+        return title
+    return f"{title} {_GROUPS[group]}" if group in _GROUPS else f"{title}: {transform_words(group) or group}"
 
 
-def family(name: str) -> str:
-    """What a metric is about, from the first part of its name."""
-    return _FAMILIES.get(name.partition(".")[0], "Other")
+def with_titles(sentence: str) -> str:
+    """A sentence of the gate with the metric's name at its head, if any, in words."""
+    found = _HEAD.match(sentence)
+    if found is None or found[1] not in CATALOGUE:
+        return sentence
+    return f"{metric_title(found[1], found[2])}: {sentence[found.end() :]}"
 
 
 def probe_title(name: str) -> str:

@@ -23,12 +23,12 @@ from synguard.config import DataSource
 from synguard.data._medmnist import Split, read_split, splits
 from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_name
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
-from synguard.data.decode import LIMITS, decode_image, image_format, square
+from synguard.data.decode import LIMITS, decode_image, image_format, native_side, square
 from synguard.data.images import ImageSet
 from synguard.errors import InputError, UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["Progress", "read_images"]
+__all__ = ["Progress", "read_images", "shorter_side"]
 
 _Item = TypeVar("_Item")
 
@@ -78,6 +78,19 @@ def read_images(
         images = _read_files(store, table, size, name, skip_unreadable, progress)
     where = f"{store.where}/{file}" if file else store.where
     return images if source.patient is None else _with_patients(images, source.patient, where)
+
+
+def shorter_side(source: DataSource, *, base: Path | None = None) -> int:
+    """The shorter side in pixels of a source's first image, from its header alone. Raises as `read_images` does."""
+    path, _, wanted = source.path.partition("#") if ".npz#" in source.path else (source.path, "", "")
+    store, file = _locate(path, base or Path.cwd())
+    if file is not None and file.endswith(".npz"):
+        where, data = f"{store.where}/{file}", store.read(file)
+        first = next(iter(read_split(data, splits(data, wanted, where)[0], where).images))
+        return int(min(first.shape[:2]))
+    table = _folder_table(store) if file is None else _path_table(store, file)
+    name = str(table["file_name"].iloc[0])
+    return native_side(store.read(name, LIMITS.bytes), where=f"{store.where}/{name}")
 
 
 def _locate(path: str, base: Path) -> tuple[Store, str | None]:

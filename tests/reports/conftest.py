@@ -18,7 +18,18 @@ from PIL import Image
 from synguard.results import CheckResult, Metric
 
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")
-TRANSFORMS = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "blurred", "noise-0.03", "rotated-10", "crop-80", "combined")
+TRANSFORMS = (
+    "identity",
+    "mirrored",
+    "turned",
+    "jpeg-40",
+    "brightened-1.3",
+    "blurred",
+    "noise-0.03",
+    "rotated-10",
+    "crop-80",
+    "combined",
+)
 SIDE = 64
 
 
@@ -82,6 +93,8 @@ def metric(name: str, value: float | None, unit: str, n: int, **more: Any) -> di
 
 def check(metric_row: dict[str, Any], status: str, limit: str, reason: str, bound: float | None = None) -> dict[str, Any]:
     row = metric_row
+    if reason[0].isupper():
+        reason = f"{row['name']}{' (' + row['group'] + ')' if row['group'] else ''}: {reason[0].lower()}{reason[1:]}"
     return asdict(
         CheckResult(
             id=f"SG-{row['name']}",
@@ -139,7 +152,9 @@ def make_run(kind: str = "clean", *, accepted: int = 60) -> Made:
                 "pair": f"pairs/{i:04d}",
             }
         )
-        images.append({**images[0], "file": file, "accepted": False, "reason": "copy", "memorisation.flagged": True, "seed": i})
+        images.append(
+            {**images[0], "file": file, "accepted": False, "reason": "copy", "memorisation.flagged": True, "seed": i}
+        )
     metrics, checks = _figures(kind, copied)
     status, code = {"clean": ("warn", 0), "copies": ("fail", 20), "invalid": ("insufficient", 22)}[kind]
     reasons = [c["reason"] for c in checks if c["status"] not in {"pass"}]
@@ -150,7 +165,16 @@ def make_run(kind: str = "clean", *, accepted: int = 60) -> Made:
             "decision": {"status": status, "exit_code": code, "reasons": reasons},
             "checks": checks,
             "metrics": metrics,
-            "policy": {"id": "public-release", "version": "1", "sha256": "ab" * 32},
+            "policy": {
+                "name": "public-release",
+                "version": "1.0.0",
+                "title": "Public release of synthetic images",
+                "file": "public-release",
+                "sha256": "ab" * 32,
+                "confidence": 0.95,
+            },
+            "released": ["images"],
+            "data": {"private": {"images": 4000, "patients": 2000}, "holdout": {"images": 3000, "patients": 1500}},
         },
         evidence=_evidence(kind, rng, flagged),
         images=images,
@@ -164,12 +188,34 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
     rows = [
         metric("memorisation.exact_copies", 1.0 if copied else 0.0, "images", 1000),
         metric("memorisation.verified_copies", float(copied), "images", 1000),
-        metric("accepted.verified_copies", 0.0, "images", 1000),
+        metric("memorisation.verified_copies", 0.0, "images", 1000, group="accepted"),
         metric("memorisation.planted_recall", 0.98, "share", 1000, interval=(0.93, 1.0)),
-        metric("memorisation.near_copy_rate", near, "share", 1000, interval=(near * 0.6, near * 1.5 + 0.0037), baseline=0.0, baseline_name="holdout"),
-        metric("memorisation.train_holdout_share", 0.508, "share", 1000, interval=(0.476, 0.539), baseline=0.5, baseline_name="by chance"),
+        metric(
+            "memorisation.near_copy_rate",
+            near,
+            "share",
+            1000,
+            interval=(near * 0.6, near * 1.5 + 0.0037),
+            baseline=0.0,
+            baseline_name="holdout",
+        ),
+        metric(
+            "memorisation.train_holdout_share",
+            0.508,
+            "share",
+            1000,
+            interval=(0.476, 0.539),
+            baseline=0.5,
+            baseline_name="by chance",
+        ),
         metric("memorisation.minimum_detectable_copies", 2.0, "copies", 1000),
-        metric("membership.split.auc", 0.592 if invalid else 0.503, "AUC", 2000, interval=(0.56, 0.62) if invalid else (0.48, 0.53)),
+        metric(
+            "membership.split.auc",
+            0.592 if invalid else 0.503,
+            "AUC",
+            2000,
+            interval=(0.56, 0.62) if invalid else (0.48, 0.53),
+        ),
         metric(
             "membership.black_box.auc",
             None if invalid else 0.511,
@@ -180,39 +226,78 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
             baseline=0.5,
             baseline_name="by chance",
         ),
-        metric("membership.white_box.auc", None if invalid else 0.562, "AUC", 1000, interval=None if invalid else (0.537, 0.587), state="invalid" if invalid else "measured", baseline=0.501, baseline_name="placebo"),
+        metric(
+            "membership.white_box.auc",
+            None if invalid else 0.562,
+            "AUC",
+            1000,
+            interval=None if invalid else (0.537, 0.587),
+            state="invalid" if invalid else "measured",
+            baseline=0.501,
+            baseline_name="placebo",
+        ),
         metric("labels.agreement", 0.91, "share", 1000, interval=(0.88, 0.94), group="grade"),
-        metric("labels.share_of_ceiling", 0.94, "share", 1000, interval=(0.9, 0.98)),
-        metric("fidelity.frechet_distance", 21.4, "distance", 1000, interval=(20.1, 22.8), baseline=8.2, baseline_name="real against real"),
+        metric("labels.agreement_share", 0.94, "share", 1000, interval=(0.9, 0.98)),
+        metric(
+            "fidelity.frechet_distance",
+            21.4,
+            "distance",
+            1000,
+            interval=(20.1, 22.8),
+            baseline=8.2,
+            baseline_name="real against real",
+        ),
         metric("accepted.images", 1000.0, "images", 1000),
         metric("run.quarantine_rate", 0.031, "share", 1032),
         metric("disclosure.singling_out", None, "share", 0, state="not_tested"),
     ]
-    by = {row["name"]: row for row in rows}
+    by = {(row["name"], row["group"]): row for row in rows}
     verdict = "invalid" if invalid else "pass"
-    why = "private set and holdout can be told apart without the model (AUC 0.592, p = 0.001)" if invalid else "within the limit"
+    why = (
+        "Private set and holdout can be told apart without the model (AUC 0.592, p = 0.001), so membership cannot be judged."
+        if invalid
+        else "Within the limit."
+    )
     checks = [
-        check(by["accepted.verified_copies"], "pass", "at most 0 images", "none in what would be released", 0.0),
         check(
-            by["memorisation.verified_copies"],
+            by["memorisation.verified_copies", "accepted"], "pass", "above 0 images", "None in what would be released.", 0.0
+        ),
+        check(
+            by["memorisation.verified_copies", None],
             "fail" if copied else "pass",
-            "at most 0.01 %",
-            f"{copied} verified copies among 1,000 candidates: 0 are allowed" if copied else "none among all candidates",
+            "above 0.01 % of the images",
+            f"{copied} verified copies among 1,000 candidates, one of them exact; the policy allows none here."
+            if copied
+            else "None among 1,000 candidates.",
             float(copied),
         ),
-        check(by["memorisation.planted_recall"], "pass", "at least 90 %", "the audit sees the transforms that the policy names", 0.938),
-        check(by["memorisation.near_copy_rate"], "fail" if copied else "pass", "at most 1 %", "the bound is beyond the limit" if copied else "within the limit", near * 1.5 + 0.003),
-        check(by["memorisation.train_holdout_share"], "pass", "at most 60 %", "within the limit", 0.534),
-        check(by["membership.black_box.auc"], verdict, "at most 0.55", why, None if invalid else 0.532),
         check(
-            by["membership.white_box.auc"],
+            by["memorisation.planted_recall", None],
+            "pass",
+            "below 90 %",
+            "98 of 100 were found in the transform that is hardest to see.",
+            0.938,
+        ),
+        check(
+            by["memorisation.near_copy_rate", None],
+            "fail" if copied else "pass",
+            "above 1 %",
+            "The upper bound of 2.6 % is above the limit of 1 %." if copied else "Within the limit.",
+            near * 1.5 + 0.003,
+        ),
+        check(by["memorisation.train_holdout_share", None], "pass", "above 60 %", "Within the limit.", 0.534),
+        check(by["membership.black_box.auc", None], verdict, "above 0.55", why, None if invalid else 0.532),
+        check(
+            by["membership.white_box.auc", None],
             verdict if invalid else "warn",
-            "warns above 0.6, fails above 0.7",
-            why if invalid else "the bound is beyond the limit for a warning; the model is not released",
+            "above 0.6",
+            why
+            if invalid
+            else "The upper bound of 0.612 is above the warning limit of 0.60; the model itself is not released.",
             None if invalid else 0.612,
         ),
-        check(by["labels.share_of_ceiling"], "pass", "at least 80 %", "within the limit", 0.906),
-        check(by["run.quarantine_rate"], "pass", "warns above 20 %", "within the limit", 0.04),
+        check(by["labels.agreement_share", None], "pass", "below 80 %", "Within the limit.", 0.906),
+        check(by["run.quarantine_rate", None], "pass", "above 20 %", "Within the limit.", 0.04),
     ]
     return rows, checks
 
@@ -220,7 +305,7 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
 def _run(kind: str) -> dict[str, Any]:
     return {
         "id": f"2026-11-21-{kind}-7f3a",
-        "state": "finished",
+        "state": "complete",
         "finished": "2026-11-21T10:12:00Z",
         "command": ["synguard", "generate-and-audit", "synguard.yaml", "--out", "run"],
         "config": {
@@ -235,6 +320,7 @@ def _run(kind: str) -> dict[str, Any]:
             ],
         },
         "config_sha256": "cd" * 32,
+        "seeds": {"run": 424242},
         "versions": {"synguard": "0.1.0", "python": "3.11.9", "torch": "2.15.0"},
         "timings": {"prepare": 12.1, "train": 812.4, "generate and audit": 301.2, "probes": 95.0},
     }
@@ -255,7 +341,17 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
     planted = []
     for i, name in enumerate(TRANSFORMS):
         found = 100 if i < 5 else 98 - 2 * i + 10
-        planted.append({"transform": name, "n": 100, "found": found, "recall": found / 100, "low": found / 100 - 0.06, "high": min(found / 100 + 0.03, 1), "minimum_copies": 1 if i < 5 else 2})
+        planted.append(
+            {
+                "transform": name,
+                "n": 100,
+                "found": found,
+                "recall": found / 100,
+                "low": found / 100 - 0.06,
+                "high": min(found / 100 + 0.03, 1),
+                "minimum_copies": 1 if i < 5 else 2,
+            }
+        )
     confusion = np.full((5, 5), 3) + np.diag([170, 150, 140, 130, 160]) + np.diag([30] * 4, 1) + np.diag([20] * 4, -1)
     ceiling = np.full((5, 5), 2) + np.diag([90, 70, 60, 60, 80]) + np.diag([12] * 4, 1) + np.diag([9] * 4, -1)
     invalid = kind == "invalid"
@@ -263,11 +359,18 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
         "memorisation": {
             "threshold": 0.76,
             "scores": {"edges": edges.tolist(), **{k: np.histogram(v, edges)[0].tolist() for k, v in counts.items()}},
-            "p_values": {"edges": np.linspace(0, 1, 21).tolist(), "counts": np.histogram(p_values, np.linspace(0, 1, 21))[0].tolist()},
+            "p_values": {
+                "edges": np.linspace(0, 1, 21).tolist(),
+                "counts": np.histogram(p_values, np.linspace(0, 1, 21))[0].tolist(),
+            },
             "planted": planted,
             "flagged": flagged,
             "review": [],
-            "overlap": {"same_patient": [], "same_bytes": [], "near_copies_removed": [["hold-12.png", "patient-99/right.png"]]},
+            "overlap": {
+                "same_patient": [],
+                "same_bytes": [],
+                "near_copies_removed": [["hold-12.png", "patient-99/right.png"]],
+            },
             "index": {"kind": "exact", "dimension": 192, "images": 4000, "exact": True},
         },
         "membership": {
@@ -277,7 +380,7 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
                 "p_value": 0.001 if invalid else 0.41,
                 "placebo": {"auc": 0.498, "interval": [0.47, 0.52]},
             },
-            "probes": [_probe("white_box", "white box", 0.562, 0.35), _probe("black_box", "black box", 0.511, 0.06)],
+            "probes": [_probe("white_box", "white box", 0.562, 0.22), _probe("black_box", "black box", 0.511, 0.04)],
             "not_tested": [],
         },
         "labels": {
@@ -287,7 +390,19 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
                 _attribute("myopia", "binary", ["0", "1"], 0.88, 0.97, [[460, 40], [80, 420]], [[245, 5], [10, 240]]),
                 _attribute("quality", "binary", ["0", "1"], 0.97, 0.96, [[490, 10], [20, 480]], [[240, 10], [10, 240]]),
             ],
-            "model": {"name": "diagnostic", "trained_on": "private set", "digest": "ef" * 32},
+            "continuous": [
+                {
+                    "name": "age",
+                    "n": 1000,
+                    "correlation": 0.61,
+                    "interval": [0.56, 0.66],
+                    "ceiling": 0.7,
+                    "mean_error": 9.1,
+                    "ceiling_error": 8.0,
+                }
+            ],
+            "notes": [],
+            "model": {"name": "diagnostic", "digest": "ef" * 32},
         },
         "fidelity": {
             "metrics": [
@@ -302,7 +417,13 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
         },
         "run": {
             "batches": [
-                {"batch": i, "examined": 250, "accepted": 250 - 8 - i - (len(flagged) // 4), "refused_copies": len(flagged) // 4, "refused_labels": 8 + i}
+                {
+                    "batch": i,
+                    "examined": 250,
+                    "accepted": 250 - 8 - i - (len(flagged) // 4),
+                    "refused_copies": len(flagged) // 4,
+                    "refused_labels": 8 + i,
+                }
                 for i in range(5)
             ],
         },
@@ -319,15 +440,22 @@ def _probe(name: str, access: str, auc: float, lift: float) -> dict[str, Any]:
         "auc": auc,
         "interval": [auc - 0.025, auc + 0.025],
         "bound": auc + 0.021,
-        "tpr": 0.013,
+        "tpr": round(0.01 ** (1 - lift), 4),
         "n_members": 1000,
         "n_nonmembers": 1000,
         "minimum_detectable_auc": 0.526,
-        "roc": {"fpr": fpr.tolist(), "tpr": tpr.tolist(), "low": np.clip(tpr - spread, 0, 1).tolist(), "high": np.clip(tpr + spread, 0, 1).tolist()},
+        "roc": {
+            "fpr": fpr.tolist(),
+            "tpr": tpr.tolist(),
+            "low": np.clip(tpr - spread, 0, 1).tolist(),
+            "high": np.clip(tpr + spread, 0, 1).tolist(),
+        },
     }
 
 
-def _attribute(name: str, kind: str, levels: list[str], agreement: float, ceiling: float, confusion: Any, ceiling_confusion: Any) -> dict[str, Any]:
+def _attribute(
+    name: str, kind: str, levels: list[str], agreement: float, ceiling: float, confusion: Any, ceiling_confusion: Any
+) -> dict[str, Any]:
     share = agreement / ceiling
     return {
         "name": name,
