@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from audits.membership.probe import Access, Arm, Probe, Scores
 from audits.membership.split import Validity
+from synguard.metrics.catalogue import CATALOGUE
 from synguard.metrics.ranks import (
     auc,
     clustered_auc,
@@ -30,7 +31,6 @@ FPR = 0.01
 _SMALLEST = 20
 """Patients a side below which neither a resample nor a normal approximation means anything."""
 _CURVE_POINTS = 120
-_UNIT = "share"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ def metrics(prefix: str, outcomes: Sequence[Outcome], validity: Validity) -> tup
                 name=name,
                 value=None,
                 n=_smaller(broken),
-                unit=_UNIT,
+                unit=CATALOGUE[name].unit,
                 method=broken.method,
                 state=broken.state,
                 note=broken.note,
@@ -191,7 +191,7 @@ def metrics(prefix: str, outcomes: Sequence[Outcome], validity: Validity) -> tup
                 name=name,
                 value=None if math.isnan(value) else value,
                 n=_smaller(outcome),
-                unit=_UNIT,
+                unit=CATALOGUE[name].unit,
                 method=f"{outcome.method} {_sizes(outcome)}; {_INTERVAL}",
                 interval=interval,
                 bounds=bounds,
@@ -214,8 +214,8 @@ _INTERVAL = (
 def not_tested(prefix: str, reason: str) -> tuple[Metric, Metric]:
     """The two metrics of an access level that could not be probed."""
     auc_metric, tpr_metric = (
-        Metric(name=f"{prefix}.{figure}", value=None, n=0, unit=_UNIT, method="", state="not_tested", note=reason)
-        for figure in ("auc", f"tpr_at_fpr_{FPR}")
+        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state="not_tested", note=reason)
+        for name in (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
     )
     return auc_metric, tpr_metric
 
@@ -229,7 +229,7 @@ def split_metrics(validity: Validity) -> tuple[Metric, Metric]:
         name="membership.split.auc",
         value=validity.auc,
         n=smaller,
-        unit=_UNIT,
+        unit="AUC",
         method=(
             f"best of two model-free classifiers ({validity.classifier}), tested on other patients, {sizes}; "
             f"p = {validity.p_value:.3g} by {validity.permutations} permutations of patients; normal interval by patient"
@@ -246,7 +246,7 @@ def split_metrics(validity: Validity) -> tuple[Metric, Metric]:
         name="membership.placebo.auc",
         value=validity.placebo_auc,
         n=validity.n_members,
-        unit=_UNIT,
+        unit="AUC",
         method="the same classifier on random cuts of the private set by patient, their mean and the spread of one cut",
         interval=validity.placebo_interval,
         bounds=validity.placebo_bounds,

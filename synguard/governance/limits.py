@@ -16,7 +16,7 @@ COUNTS = {"images": "image", "pairs": "pair", "copies": "copy"}
 """Units that are counted, with their singular."""
 
 _TEXT = re.compile(r"(?P<number>[-+]?[0-9]+(?:\.[0-9]+)?) ?(?P<unit>%|[A-Za-z]+)?")
-_RANGES = {"AUC": (0.0, 1.0), "share": (0.0, 1.0), "kappa": (-1.0, 1.0)}
+_RANGES = {"AUC": (0.0, 1.0), "kappa": (-1.0, 1.0), "correlation": (-1.0, 1.0)}
 
 
 class LimitError(ValueError):

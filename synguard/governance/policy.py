@@ -71,6 +71,11 @@ class CheckFile(_File):
         "insufficient",
         description="What it means where the audit says that it could not be run. A metric that is absent never passes.",
     )
+    prove: Literal["compliance", "breach"] = Field(
+        "compliance",
+        description="compliance: the bound must show that the limit is kept. breach: fail only where the bound shows it "
+        "to be broken; never for a blocker.",
+    )
     warn: LimitFile | None = None
     fail: LimitFile | None = None
     invalid: LimitFile | None = Field(None, description="Beyond this the evidence itself is spoilt: neither pass nor fail.")
@@ -107,6 +112,7 @@ class Check:
     smallest_group: int = 0
     when: When = "always"
     not_tested: Literal["insufficient", "warn"] = "insufficient"
+    prove: Literal["compliance", "breach"] = "compliance"
     blocker: bool = False
     line: int = 0
     column: int = 0
@@ -241,6 +247,8 @@ def _within(row: Mapping[str, Any], path: YamlPath, limits: Mapping[Level, Limit
             problems.say((*path, "smallest_group"), str(error))
     if row.get("blocker") is True and "fail" not in row:
         problems.add((*path, "blocker"), "a blocker without a fail limit", "a fail limit", key=True)
+    if row.get("blocker") is True and row.get("prove") == "breach":
+        problems.add((*path, "prove"), '"breach" for a blocker', '"compliance": what blocks must be shown to be kept')
 
 
 def _across(rows: list[Any], limits: list[dict[Level, Limit]], problems: Problems) -> None:
@@ -288,6 +296,7 @@ def _check(row: CheckFile, limits: Mapping[Level, Limit], document: Document, pa
         smallest_group=_images(row.smallest_group) if row.smallest_group is not None else 0,
         when=row.when,
         not_tested=row.not_tested,
+        prove=row.prove,
         blocker=row.blocker,
         line=place.line,
         column=place.column,

@@ -24,6 +24,8 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "auc_true": ("found true, expected a limit such as 0.55",),
     "blocker_is_yes": ('11:14: checks[0].blocker: found "yes", expected true or false',),
     "blocker_without_fail": ("checks[1].blocker: found a blocker without a fail limit",),
+    "blocker_to_be_proven": ('11:12: checks[0].prove: found "breach" for a blocker, expected "compliance"',),
+    "prove_unknown": ("10:12: checks[0].prove: found \"innocence\", expected 'compliance' or 'breach'",),
     "check_id_missing": ("13:5: checks[1].id: found nothing, expected the key id",),
     "check_id_with_spaces": ('13:9: checks[1].id: found "near copies", expected lower-case words joined by hyphens',),
     "check_is_text": ('20:5: checks[2]: found "copies", expected a mapping',),

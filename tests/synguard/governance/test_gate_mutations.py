@@ -60,6 +60,12 @@ def mutate(monkeypatch, name):
         monkeypatch.setitem(gate._EXIT, "invalid", ExitCode.PASS)
     elif name == "warnings fail":
         monkeypatch.setitem(gate._EXIT, "warn", ExitCode.FAIL)
+    elif name == "proof of a breach is asked everywhere":
+        judge = gate._judge
+        monkeypatch.setattr(gate, "_judge", lambda c, m, x: judge(replace(c, prove="breach"), m, x))
+    elif name == "proof of a breach is never asked":
+        judge = gate._judge
+        monkeypatch.setattr(gate, "_judge", lambda c, m, x: judge(replace(c, prove="compliance"), m, x))
     elif name == "groups are not looked into":
         monkeypatch.setattr(gate, "_hold_each_group", lambda *args: [])
     elif name.startswith("level off: "):
@@ -89,6 +95,8 @@ MUTATIONS = (
     "errors pass",
     "invalid evidence passes",
     "warnings fail",
+    "proof of a breach is asked everywhere",
+    "proof of a breach is never asked",
     "groups are not looked into",
     "level off: invalid",
     "level off: warn",

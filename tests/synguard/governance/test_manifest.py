@@ -115,8 +115,8 @@ def backslash(root):
     return "expected a plain relative path"
 
 
-TAMPERINGS = [extra, hidden, missing, changed, longer, renamed, swapped, file_link, folder_link, pipe, case_clash, unicode_clash,
-              line_break, backslash]  # fmt: skip
+UNRELEASABLE = [file_link, folder_link, pipe, case_clash, unicode_clash, line_break, backslash]
+TAMPERINGS = [extra, hidden, missing, changed, longer, renamed, swapped, *UNRELEASABLE]
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS)
@@ -130,7 +130,7 @@ def test_tampering_is_refused_by_name(folder, tamper):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("tamper", [file_link, folder_link, pipe, case_clash, unicode_clash, line_break, backslash])
+@pytest.mark.parametrize("tamper", UNRELEASABLE)
 def test_what_cannot_be_released_gets_no_manifest(folder, tamper):
     tamper(folder)
     with pytest.raises(IntegrityError):
@@ -153,7 +153,7 @@ def test_a_link_to_a_folder_is_no_folder(folder, tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_changed_byte_of_the_manifest_is_noticed(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("m")
     (root / "f").mkdir()

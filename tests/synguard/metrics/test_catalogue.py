@@ -18,18 +18,50 @@ from synguard.metrics.sample_size import smallest_n as needed
 ROOT = Path(__file__).parents[3]
 
 # Section 6 of the design; utility.* stands for a family that is not built yet.
+<<<<<<< HEAD
 DESIGN = ["memorisation.exact_copies", "memorisation.verified_copies", "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.minimum_detectable_copies", "memorisation.planted_recall", "membership.split.auc", "membership.placebo.auc", "membership.white_box.auc", "membership.white_box.tpr_at_fpr_0.01", "membership.black_box.auc", "membership.black_box.tpr_at_fpr_0.01", "membership.epsilon_lower_bound", "training.epsilon_upper_bound", "disclosure.singling_out", "disclosure.linkability", "disclosure.inference", "labels.agreement", "labels.kappa", "fidelity.frechet_distance", "fidelity.kernel_distance", "fidelity.precision", "fidelity.recall", "fidelity.density", "fidelity.coverage", "text.burned_in", "run.quarantine_rate", "accepted.images"]
 OURS = ["memorisation.review_images", "labels.agreement_share", "labels.ceiling", "fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"]
+=======
+DESIGN = {
+    *("memorisation.exact_copies", "memorisation.verified_copies", "memorisation.near_copy_rate"),
+    *("memorisation.train_holdout_share", "memorisation.minimum_detectable_copies", "memorisation.planted_recall"),
+    *("membership.split.auc", "membership.placebo.auc", "membership.epsilon_lower_bound", "training.epsilon_upper_bound"),
+    *("membership.white_box.auc", "membership.white_box.tpr_at_fpr_0.01"),
+    *("membership.black_box.auc", "membership.black_box.tpr_at_fpr_0.01"),
+    *("disclosure.singling_out", "disclosure.linkability", "disclosure.inference"),
+    *("labels.agreement", "labels.kappa", "fidelity.frechet_distance", "fidelity.kernel_distance"),
+    *("fidelity.precision", "fidelity.recall", "fidelity.density", "fidelity.coverage"),
+    *("text.burned_in", "run.quarantine_rate", "accepted.images"),
+}
+OURS = {
+    *("memorisation.review_images", "labels.agreement_share", "labels.ceiling"),
+    *("labels.balanced_agreement", "labels.skill_share", "labels.ceiling_reconstructed", "labels.holdout_refused"),
+    *("labels.correlation", "labels.mean_error"),
+    *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"),
+}
+>>>>>>> governance
 
 
 def test_names_are_those_of_the_design_and_ours():
-    assert set(CATALOGUE) == {*DESIGN, *OURS}
+    assert set(CATALOGUE) == DESIGN | OURS
 
 
 @pytest.mark.parametrize("spec", CATALOGUE.values(), ids=lambda spec: spec.name)
 def test_every_metric_is_documented(spec):
     assert re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+(\.[0-9]+)?", spec.name)
-    assert spec.unit in {"images", "pairs", "copies", "share", "AUC", "kappa", "epsilon", "distance", "ratio"}
+    assert spec.unit in {
+        "images",
+        "pairs",
+        "copies",
+        "share",
+        "AUC",
+        "kappa",
+        "epsilon",
+        "distance",
+        "ratio",
+        "correlation",
+        "own unit",
+    }
     assert len(spec.description) > 20
     assert spec.method
     assert spec.source
@@ -71,8 +103,8 @@ def test_smallest_n_in_words(metric, limit, words):
 @given(st.floats(1e-4, 0.9999))
 @settings(max_examples=60)
 def test_rates_and_recalls_agree_with_the_closed_forms(limit):
-    assert abs(needed("rate", limit) - smallest_n_for_rate(limit)) <= 1e-9 * smallest_n_for_rate(limit)
-    assert abs(needed("recall", limit) - smallest_n_for_recall(limit)) <= 1e-9 * smallest_n_for_recall(limit)
+    assert abs(needed("rate", limit) - smallest_n_for_rate(limit)) <= 1
+    assert abs(needed("recall", limit) - smallest_n_for_recall(limit)) <= 1
 
 
 @given(st.sampled_from([f for f in FAMILIES if f not in ("census", "estimate")]), st.floats(0, 1), st.floats(0.6, 0.999))
