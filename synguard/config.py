@@ -76,15 +76,20 @@ class DenoiserConfig(_Config):
     learning_rate: float = 1.5e-3
     ema_decay: Share = 0.999
     condition_dropout: Share = 0.1
-    flips: bool = False
+    """Share of training images shown without any condition, and share shown with some of them left out."""
+    augment: Literal["none", "mirror", "dihedral"] = "none"
+    """Which turns keep an image's labels true: none, left-right mirroring, or all eight mirrorings and quarter turns."""
 
 
 class SamplingConfig(_Config):
     """How candidates are sampled."""
 
+    sampler: Literal["euler", "heun", "ab2"] = "ab2"
+    """Solver of the flow: Euler, Heun (two evaluations a step), or two-step Adams-Bashforth (one evaluation a step)."""
     steps: Positive = 20
     guidance: Annotated[float, Field(ge=1)] = 2.0
     batch_size: Positive = 250
+    """Candidates asked for at once; changes no image."""
 
 
 class GeneratorConfig(_Config):
@@ -92,7 +97,7 @@ class GeneratorConfig(_Config):
 
     kind: Literal["latent-diffusion", "pipeline", "folder"] = "latent-diffusion"
     path: str | None = None
-    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder to use instead of training."""
+    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder, so that none is trained."""
     trust_remote_code: bool = False
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     denoiser: DenoiserConfig = DenoiserConfig()

@@ -86,5 +86,5 @@ class DiagnosticModel(Protocol):
     digest: str
 
     def predict(self, images: Images) -> Mapping[str, NDArray[np.float64]]:
-        """Per attribute: probabilities (n, levels) for binary, ordinal and categorical ones, values (n,) for continuous ones."""
+        """Per attribute: probabilities (n, levels), or values (n,) for continuous ones."""
         ...

@@ -1,0 +1,42 @@
+# Every target sets up what it needs: the environment lives in .venv, from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA := $(if $(SYNGUARD_TEST_DATA),$(SYNGUARD_TEST_DATA),$(wildcard ../shared/data))
+
+.PHONY: demo test test-system lint format bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/synguard demo --out demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest -m 'not system'
+
+# Debian packages, a real browser and the long truth tables. A skip counts as a failure here.
+test-system: $(STAMP)
+	tests/system/install
+	SYNGUARD_NO_SKIPS=1 $(BIN)/python -m pytest -m system
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/clean_pass_chance.py
+	$(BIN)/python benchmarks/audit_speed.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,77 @@
+"""Split HAM10000 at random into private set, holdout and unseen images, as image folders.
+
+    python examples/ham10000/prepare.py --data DATA --out examples/ham10000/data
+
+DATA holds `ham10000/images_128.tar` and `ham10000/index.csv` (one photograph a lesion, 128 px, 7 diagnoses). Every image is
+another lesion, so that a random split is one by lesion. The images are non-commercial; they are not part of synguard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLUMNS = ("file_name", "lesion_id", "dx", "age", "sex", "localization")
+
+
+def read_index(data: Path) -> list[dict[str, str]]:
+    """The rows of index.csv, in the file's order."""
+    with (data / "ham10000" / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_images(data: Path, size: int) -> dict[str, Image.Image]:
+    """All images by image id, reduced to `size`."""
+    images = {}
+    with tarfile.open(data / "ham10000" / "images_128.tar") as tar:
+        for member in tar:
+            file = tar.extractfile(member) if member.isfile() else None
+            if file is not None:
+                image = Image.open(io.BytesIO(file.read())).convert("RGB")
+                images[Path(member.name).stem] = image.resize((size, size), Image.Resampling.LANCZOS)
+    return images
+
+
+def split(rows: list[dict[str, str]], private: int, holdout: int, seed: int) -> dict[str, list[dict[str, str]]]:
+    """Private set, holdout and the unseen rest, at random."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    parts = np.split(order, [private, private + holdout])
+    return {name: [rows[i] for i in part] for name, part in zip(("private", "holdout", "unseen"), parts, strict=True)}
+
+
+def write_folder(folder: Path, rows: list[dict[str, str]], images: dict[str, Image.Image]) -> None:
+    """Write an image folder: images/*.png and metadata.csv."""
+    (folder / "images").mkdir(parents=True)
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            name = f"images/{row['image_id']}.png"
+            images[row["image_id"]].save(folder / name)
+            writer.writerow({"file_name": name} | {column: row[column] for column in COLUMNS[1:]})
+
+
+def main() -> None:
+    """Write the folders."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--private", type=int, default=3000)
+    parser.add_argument("--holdout", type=int, default=2500)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    images = read_images(args.data, args.size)
+    for name, rows in split(read_index(args.data), args.private, args.holdout, args.seed).items():
+        write_folder(args.out / name, rows, images)
+        print(f"{args.out / name}: {len(rows)} images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Conditions as numbers: what the denoiser is told about an image, and what it is left to guess in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from generation.synguard_pipeline import encode, width
+from synguard.errors import InputError
+
+if TYPE_CHECKING:
+    from synguard.config import AttributeConfig
+    from synguard.data.conditions import ConditionSchema
+
+__all__ = ["ConditionEncoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionEncoder:
+    """Encodes frames of a condition schema; `attributes` is what a trained folder stores of it.
+
+    Text is encoded by a hashed bag of words, which needs no weights; two texts are alike as far as they share words.
+    """
+
+    schema: ConditionSchema
+    attributes: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def of(cls, schema: ConditionSchema, parsed: pd.DataFrame) -> ConditionEncoder:
+        """The encoder for a schema; a continuous attribute without a range takes that of the parsed training frame."""
+        return cls(schema, tuple(_attribute(a, parsed[a.name]) for a in schema.attributes))
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per image."""
+        return sum(width(attribute) for attribute in self.attributes)
+
+    def encode(self, conditions: pd.DataFrame, where: str = "conditions") -> NDArray[np.float32]:
+        """Float32 (n, dimension) of a frame; raises InputError for a value or a column that the schema does not allow."""
+        parsed = self.schema.parse(conditions, where)
+        columns = {a["name"]: _values(parsed[a["name"]]) for a in self.attributes}
+        try:
+            return encode(self.attributes, columns, len(parsed))
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from error
+
+    def kept(self, n: int, dropout: float, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Mask (n, dimension) of ones and zeros for training, zero where an attribute is hidden.
+
+        A share `dropout` of the images loses every attribute, so that guidance has an unconditional model; as many lose
+        each attribute with a chance of their own, so that missing labels are familiar. The rest stays whole, since that is
+        what sampling asks for.
+        """
+        shape = (n, len(self.attributes))
+        fate, chance, draws = rng.random((n, 1)), rng.random((n, 1)), rng.random(shape)
+        shown = np.where(fate < dropout, False, (fate >= 2 * dropout) | (draws >= chance))
+        return np.repeat(shown, [width(a) for a in self.attributes], axis=1).astype(np.float32)
+
+
+def _attribute(config: AttributeConfig, column: pd.Series[Any]) -> dict[str, Any]:
+    stored: dict[str, Any] = {"name": config.name, "kind": config.kind}
+    if config.levels is not None:
+        stored["levels"] = list(config.levels)
+    if config.kind == "continuous":
+        known = column.dropna()
+        if config.range is None and known.empty:
+            raise InputError(f"{config.name}: found no value and no range, expected one of the two")
+        low, high = config.range or (known.min(), known.max())
+        stored["range"] = [float(low), float(high)]
+    return stored
+
+
+def _values(column: pd.Series[Any]) -> Sequence[Any]:
+    """A column as Python values, None where it is missing."""
+    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
+    return values

@@ -1,0 +1,164 @@
+"""One training loop for both models: seeded per step, so that a killed run resumes to the same weights bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from synguard.errors import IntegrityError, SynguardError
+
+__all__ = ["Checkpoint", "fit", "step_rng", "torch_normal"]
+
+WARM_UP, DECAY = 0.05, 0.3
+"""Shares of all steps in which the learning rate rises at the start and falls to zero at the end."""
+CLIP = 1.0
+
+Progress = Callable[[str, int, int], None]
+
+
+def step_rng(seed: int, purpose: int, step: int) -> np.random.Generator:
+    """The random numbers of one step, independent of what was drawn before it."""
+    return np.random.default_rng([seed, purpose, step])
+
+
+def torch_normal(rng: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Standard normal float32 from a numpy generator: the same numbers on each device."""
+    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a training keeps its state: one safetensors file, replaced as a whole. `identity` is the training's digest."""
+
+    path: Path
+    identity: str
+    every: int
+
+
+def fit(
+    model: Any,
+    loss: Callable[[Any, int], Tensor],
+    *,
+    phase: str,
+    steps: int,
+    learning_rate: float,
+    ema_decay: float | None,
+    checkpoint: Checkpoint,
+    progress: Progress | None = None,
+    on_checkpoint: Callable[[int, Any], None] | None = None,
+) -> Any:
+    """Trains `model` in place for `steps` steps of `loss(model, step)` and returns its moving average (itself without one).
+
+    AdamW, gradients clipped to norm 1, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes
+    on from the checkpoint where there is one; raises IntegrityError for one of another training. `on_checkpoint(step,
+    averaged)` is called after each checkpoint. `loss` must take all its randomness from the step's number.
+    """
+    average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    first = _restore(checkpoint, model, average, optimiser)
+    with _finite_only(phase):
+        for step in range(first, steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate * _schedule(step, steps)
+            optimiser.zero_grad(set_to_none=True)
+            value = loss(model, step)
+            value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
+            optimiser.step()
+            if ema_decay is not None:
+                _update(average, model, min(ema_decay, 1 - (1 + step) ** -0.75))
+            done = step + 1
+            if progress is not None:
+                progress(phase, done, steps)
+            if done % checkpoint.every == 0 or done == steps:
+                _save(checkpoint, done, model, average, optimiser)
+                if on_checkpoint is not None:
+                    on_checkpoint(done, average)
+    return average
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Factor of the learning rate; the first step is already above zero, the last is still."""
+    return min(1.0, (step + 1) / max(1.0, WARM_UP * steps), (steps - step) / max(1.0, DECAY * steps))
+
+
+@torch.no_grad()
+def _update(average: Any, model: Any, decay: float) -> None:
+    """Moving average, with a decay that warms up so that it forgets the untrained weights (as diffusers' EMAModel)."""
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+@contextmanager
+def _finite_only(phase: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "non-finite" not in str(error):
+            raise
+        raise SynguardError(f"{phase}: found a gradient that is not finite, expected a lower learning rate") from error
+
+
+def _save(checkpoint: Checkpoint, step: int, model: Any, average: Any, optimiser: torch.optim.Optimizer) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if average is not model:
+        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+    save_atomically(tensors, checkpoint.path, {"step": str(step), "identity": checkpoint.identity})
+
+
+def save_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file that is there whole or not at all, whenever the process is killed."""
+    partial = path.with_suffix(".partial")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial, metadata)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file of this training; raises IntegrityError for one of another or a broken one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            if metadata.get("identity") != identity:
+                found = json.dumps(metadata.get("identity", "no identity"))
+                raise IntegrityError(f"{path}: found a checkpoint of training {found}, expected {identity}")
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118  # not a mapping
+    except SafetensorError as error:
+        raise IntegrityError(f"{path}: found {error}, expected a safetensors file") from error
+
+
+def _restore(checkpoint: Checkpoint, model: Any, average: Any, optimiser: torch.optim.Optimizer) -> int:
+    """Loads the checkpoint, if any, into all three and returns the number of steps already done."""
+    if not checkpoint.path.is_file():
+        return 0
+    tensors, metadata = load_tensors(checkpoint.path, checkpoint.identity)
+    model.load_state_dict(_under(tensors, "model."))
+    if average is not model:
+        average.load_state_dict(_under(tensors, "average."))
+    parameters = list(model.parameters())
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under(tensors, "optimiser.").items():
+        number, _, key = name.partition(".")
+        # The fused optimiser walks memory, so its state must lie as its parameter does (channels last).
+        like = parameters[int(number)]
+        state.setdefault(int(number), {})[key] = torch.empty_like(like).copy_(value) if value.dim() else value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return int(metadata["step"])
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

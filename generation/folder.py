@@ -1,0 +1,216 @@
+"""The pipeline folder: what a training leaves behind, how it is recognised, and what may not be in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from generation import synguard_pipeline
+from synguard.errors import InputError, IntegrityError
+
+if TYPE_CHECKING:
+    from generation.conditions import ConditionEncoder
+    from synguard.config import GeneratorConfig
+    from synguard.data.images import ImageSet
+
+__all__ = ["check_weights", "claim", "digest_of", "finish", "identity", "is_synguard", "refuse_pickles"]
+
+INDEX = "model_index.json"
+CARD = "model_card.json"
+STATE = "training"
+"""Sub-folder with private state: raw weights for the membership probe. It is no part of the model and never released."""
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+
+_README = """---
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+---
+
+# Synthetic image generator
+
+Latent diffusion model ({size} x {size} pixels), trained from scratch by synguard on {images:,} private images
+(image set `{digest}`), each seen {seen:.1f} times.
+**It was not trained with differential privacy (epsilon: none)**; what can be said about its privacy is in the audit
+report of its release, not here.
+
+```python
+from diffusers import DiffusionPipeline
+
+pipe = DiffusionPipeline.from_pretrained("path/to/this/folder", trust_remote_code=True)
+images = pipe([{{}}], seeds=[7]).images  # attributes that are left out are unknown
+```
+
+Attributes: {attributes}. Their kinds and levels are in `conditions.json`, everything else in `model_card.json`.
+The components load without `trust_remote_code`: `AutoencoderKL`, `UNet2DConditionModel` and
+`FlowMatchEulerDiscreteScheduler`, each by its sub-folder. Do not pass on `training/`: it is private.
+"""
+
+
+def identity(private: ImageSet, encoder: ConditionEncoder, config: GeneratorConfig, seed: int) -> dict[str, Any]:
+    """All that the trained weights depend on, apart from versions and hardware."""
+    return {
+        "private_digest": private.digest,
+        "private_images": len(private),
+        "image_size": private.size,
+        "attributes": list(encoder.attributes),
+        # The digest above leaves the labels out.
+        "labels_digest": hashlib.sha256(encoder.encode(private.metadata, private.name).tobytes()).hexdigest(),
+        "autoencoder": config.autoencoder.model_dump(mode="json"),
+        "denoiser": config.denoiser.model_dump(mode="json"),
+        "seed": seed,
+    }
+
+
+def digest_of(value: Mapping[str, Any]) -> str:
+    """sha256 of JSON values, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
+    """Makes the folder ready for this training, or raises InputError where it is another's; True if training is finished."""
+    state = folder / STATE
+    record = state / "identity.json"
+    if record.is_file():
+        found = json.loads(record.read_text())
+        if differing := [key for key in expected if found.get(key) != json.loads(json.dumps(expected[key]))]:
+            key = differing[0]
+            raise InputError.of(
+                folder,
+                f"a training with another {', '.join(differing)} ({found.get(key)})",
+                f"{expected[key]}, or an empty folder",
+            )
+        if (folder / INDEX).is_file():
+            _drop_state(state)
+            return True
+    # A process killed before the record was in place leaves an empty state folder, and nothing else.
+    elif folder.exists() and any(path.name != STATE for path in folder.iterdir()):
+        raise InputError.of(folder, "a folder that holds something else", "an empty folder or a training to go on with")
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)
+    _write(record, expected)
+    return False
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    partial.replace(path)
+
+
+def _drop_state(state: Path) -> None:
+    """Removes checkpoints and the latents of private images; raw weights and identity stay."""
+    for path in [*state.glob("*.safetensors"), *state.glob("*.partial")]:
+        path.unlink()
+    shutil.rmtree(state / "unet", ignore_errors=True)
+
+
+def finish(
+    folder: Path,
+    *,
+    vae: Any,
+    unet: Any,
+    raw_unet: Any,
+    encoder: ConditionEncoder,
+    config: GeneratorConfig,
+    identity: Mapping[str, Any],
+) -> None:
+    """Writes the pipeline folder; the index comes last, so that a folder with an index is whole."""
+    attributes = list(encoder.attributes)
+    vae.save_pretrained(folder / "vae")
+    unet.save_pretrained(folder / "unet")
+    raw_unet.save_pretrained(folder / STATE / "unet_raw")
+    FlowMatchEulerDiscreteScheduler().save_pretrained(folder / "scheduler")
+    module = Path(synguard_pipeline.__file__)
+    shutil.copyfile(module, folder / module.name)
+    _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
+    seen = config.denoiser.steps * config.denoiser.batch_size / identity["private_images"]
+    card = {
+        "kind": "synguard latent diffusion",
+        "training": dict(identity),
+        "training_digest": digest_of(identity),
+        "images_seen_per_image": seen,
+        "epsilon": None,
+        "differential_privacy": "none",
+        "weights_digest": weights_digest(folder),
+        "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
+    }
+    _write(folder / CARD, card)
+    names = ", ".join(f"`{a['name']}` ({a['kind']})" for a in attributes) or "none"
+    (folder / "README.md").write_text(
+        _README.format(
+            size=identity["image_size"],
+            images=identity["private_images"],
+            digest=identity["private_digest"],
+            seen=seen,
+            attributes=names,
+        )
+    )
+    sampling = config.sampling
+    index = {
+        "_class_name": [module.stem, "SynguardPipeline"],
+        "_diffusers_version": diffusers.__version__,
+        "vae": ["diffusers", "AutoencoderKL"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "attributes": attributes,
+        "sampler": sampling.sampler,
+        "steps": sampling.steps,
+        "guidance": sampling.guidance,
+    }
+    _write(folder / INDEX, index)
+    _drop_state(folder / STATE)
+
+
+def _own_version() -> str:
+    try:
+        return version("synguard")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
+
+
+def is_synguard(folder: Path) -> bool:
+    """Whether this is a pipeline folder of ours; raises InputError where it is no pipeline folder at all."""
+    index = folder / INDEX
+    if not index.is_file():
+        found = "a training that is not finished" if (folder / STATE).is_dir() else "no model_index.json"
+        raise InputError.of(folder, found, "a diffusers pipeline folder")
+    try:
+        name = json.loads(index.read_text())["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError.of(index, "no class name", "the index of a diffusers pipeline") from error
+    return isinstance(name, list) and name[-1] == "SynguardPipeline"
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises InputError where the folder holds weights that run code when they are read."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICKLES:
+            raise InputError.of(path, "a pickle", "safetensors")
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 over the names and contents of the autoencoder's and the denoiser's files."""
+    files = sorted(path for part in ("vae", "unet") for path in (folder / part).rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder)}\t{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def check_weights(folder: Path) -> str:
+    """The weights' digest, once it agrees with the model card; raises IntegrityError where it does not."""
+    found = weights_digest(folder)
+    try:
+        expected = json.loads((folder / CARD).read_text())["weights_digest"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError.of(folder / CARD, "no weights digest", "the model card of a trained folder") from error
+    if found != expected:
+        raise IntegrityError(f"{folder}: found weights {found}, expected {expected} as in {CARD}")
+    return found

@@ -1,0 +1,181 @@
+"""Generators made elsewhere: any diffusers pipeline folder, asked for one image per condition and seed."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline
+from numpy.typing import NDArray
+from PIL import Image
+
+from generation.folder import digest_of, refuse_pickles
+from generation.latent import torch_device
+from generation.synguard_pipeline import in_chunks
+from synguard.config import SamplingConfig
+from synguard.errors import InputError
+from synguard.protocols import Images
+
+__all__ = ["ForeignGenerator", "prompt_of"]
+
+_CHUNK = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForeignGenerator:
+    """A diffusers pipeline as a `protocols.Generator`.
+
+    Conditions reach it by what its call takes: a `prompt` (see `prompt_of`), or `class_labels` (one column, class numbers or
+    names of classes that the pipeline knows); a pipeline that takes neither is unconditional and refuses conditions.
+    """
+
+    digest: str
+    size: int
+    pipeline: Any
+    takes: frozenset[str]
+    sampling: SamplingConfig | None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        trust_remote_code: bool = False,
+        sampling: SamplingConfig | None = None,
+        size: int | None = None,
+    ) -> ForeignGenerator:
+        """Opens a local pipeline folder, with its own settings and at its own size unless `sampling` and `size` are given.
+
+        Raises InputError for pickled weights, a folder that brings code without `trust_remote_code`, or one that does not
+        open. Nothing is fetched.
+        """
+        refuse_pickles(folder)
+        target = torch_device(device)
+        if (code := sorted(path.name for path in folder.rglob("*.py"))) and not trust_remote_code:
+            raise InputError.of(
+                folder, f"code of its own ({', '.join(code)})", "generator.trust_remote_code, once you read it"
+            )
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code
+            )
+        # diffusers raises each of these, by what is wrong with the folder or missing on the machine.
+        except (AttributeError, ImportError, OSError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError.of(
+                folder, f"a pipeline that does not open ({reason})", "a diffusers pipeline folder"
+            ) from error
+        pipeline = pipeline.to(target)
+        pipeline.set_progress_bar_config(disable=True)
+        takes = frozenset(inspect.signature(pipeline.__call__).parameters)
+        if "generator" not in takes:
+            raise InputError.of(
+                folder, f"{type(pipeline).__name__}, whose call takes no generator", "one that can be seeded"
+            )
+        settings = sampling.model_dump(include={"steps", "guidance"}) if sampling else None
+        return cls(
+            digest=digest_of({"files": _files_digest(folder), "sampling": settings, "size": size}),
+            size=size or _own_size(pipeline),
+            pipeline=pipeline,
+            takes=takes,
+            sampling=sampling,
+        )
+
+    def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
+        """Images uint8 (n, size, size, 3), resized where the pipeline's own size differs."""
+        if len(conditions) != len(seeds):
+            raise InputError.of("seeds", len(seeds), f"{len(conditions)}, one a condition")
+        if not len(seeds):
+            return np.zeros((0, self.size, self.size, 3), dtype=np.uint8)
+        asked = self._asked(conditions)
+
+        def work(rows: NDArray[np.int64]) -> Images:
+            numbers = rows.tolist()
+            generators = [torch.Generator("cpu").manual_seed(int(seeds[row])) for row in numbers]
+            chosen = {name: [values[row] for row in numbers] for name, values in asked.items()}
+            result = self.pipeline(**chosen, **self._settings(len(numbers)), generator=generators, output_type="np")
+            return _resized(np.asarray(result.images), self.size)
+
+        return in_chunks(len(seeds), _CHUNK, work)
+
+    def _settings(self, n: int) -> dict[str, Any]:
+        known: dict[str, Any] = {"batch_size": n}
+        if self.sampling is not None:
+            known |= {"num_inference_steps": self.sampling.steps, "guidance_scale": self.sampling.guidance}
+        return {name: value for name, value in known.items() if name in self.takes}
+
+    def _asked(self, conditions: pd.DataFrame) -> dict[str, list[Any]]:
+        """The pipeline's arguments that carry the conditions, one value an image."""
+        if "prompt" in self.takes:
+            return {"prompt": [prompt_of(row) for row in conditions.to_dict("records")]}
+        name = type(self.pipeline).__name__
+        if "class_labels" not in self.takes:
+            if len(conditions.columns):
+                raise InputError.of("conditions", ", ".join(conditions.columns), f"none, since {name} is unconditional")
+            return {}
+        if len(conditions.columns) != 1 or conditions.isna().any(axis=None):
+            found = ", ".join(conditions.columns) or "none"
+            raise InputError.of("conditions", found, f"one attribute without gaps, since {name} takes one class an image")
+        values = [str(value) for value in conditions.iloc[:, 0]]
+        known = {str(key): int(value) for key, value in (getattr(self.pipeline, "labels", None) or {}).items()}
+        if unknown := [value for value in values if value not in known and not value.isdecimal()]:
+            raise InputError.of(
+                f"conditions.{conditions.columns[0]}", repr(unknown[0]), "a class of the pipeline or its number"
+            )
+        return {"class_labels": [known[value] if value in known else int(value) for value in values]}
+
+
+def prompt_of(row: dict[Any, Any]) -> str:
+    """A prompt for one image: text values as they stand, then "name value" of the others, joined by commas.
+
+    Underscores are read as spaces, a missing value is left out, and a binary attribute is named only where it is present.
+    """
+    parts = []
+    for name, value in row.items():
+        if value is None or value is pd.NA or value != value or value is False or str(value) in ("0", "False"):
+            continue
+        word = str(name).removeprefix("is_").replace("_", " ")
+        if value is True or str(value) in ("1", "True"):
+            parts.append(word)
+        else:
+            parts.append(str(value) if name in ("text", "prompt", "caption") else f"{word} {value}")
+    return ", ".join(parts)
+
+
+def _own_size(pipeline: Any) -> int:
+    model = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    side = getattr(getattr(model, "config", None), "sample_size", None)
+    if not isinstance(side, int):
+        raise InputError.of(type(pipeline).__name__, "no sample_size", "image_size to be given")
+    if getattr(pipeline, "vae", None) is None:
+        return side
+    widths = pipeline.vae.config.block_out_channels
+    return int(side * 2 ** (len(widths) - 1))
+
+
+def _resized(images: NDArray[np.float32], size: int) -> Images:
+    """Float images (n, h, w, 1 or 3) in [0, 1] as uint8 (n, size, size, 3), by Lanczos where the size differs."""
+    pixels = (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
+    pixels = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+    if pixels.shape[1:3] == (size, size):
+        return pixels
+    return np.stack([np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)) for image in pixels])
+
+
+def _files_digest(folder: Path) -> str:
+    """sha256 over the names and contents of all files in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest_of({str(path.relative_to(folder)): _file_digest(path) for path in files})
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,180 @@
+"""A trained latent diffusion model at work: it makes candidates, and lets the audits look inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from numpy.typing import NDArray
+
+from generation import denoiser, synguard_pipeline
+from generation.conditions import ConditionEncoder
+from generation.folder import INDEX, STATE, check_weights, digest_of, refuse_pickles
+from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
+from synguard.config import AttributeConfig, SamplingConfig
+from synguard.data.conditions import ConditionSchema
+from synguard.errors import InputError
+from synguard.protocols import Images
+
+__all__ = ["LatentDiffusion", "torch_device"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatentDiffusion:
+    """Satisfies `protocols.Generator` and `protocols.Denoiser`.
+
+    All work is done in chunks of one fixed size, so that no image and no error depends on what else is asked for.
+    `unets` are by name of the weights: the moving average "ema" that is released, and "raw" where the training left it.
+    """
+
+    digest: str
+    size: int
+    latent_shape: tuple[int, int, int]
+    weights: tuple[str, ...]
+    sampling: SamplingConfig
+    device: torch.device
+    encoder: ConditionEncoder
+    vae: Any
+    unets: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "cpu", sampling: SamplingConfig | None = None) -> LatentDiffusion:
+        """Opens a folder made by `generation.train.train`; `sampling` replaces the settings stored in it.
+
+        Raises InputError for pickled weights, an unfinished training or a missing device, IntegrityError for weights other
+        than those of the model card. Nothing is fetched and no code of the folder is run.
+        """
+        refuse_pickles(folder)
+        target = torch_device(device)
+        weights_digest = check_weights(folder)
+        index = json.loads((folder / INDEX).read_text())
+        sampling = sampling or SamplingConfig(**{key: index[key] for key in ("sampler", "steps", "guidance")})
+        places = {"ema": folder / "unet", "raw": folder / STATE / "unet_raw"}
+        unets = {name: _open(UNet2DConditionModel, place, target) for name, place in places.items() if place.is_dir()}
+        vae = _open(AutoencoderKL, folder / "vae", target)
+        config = unets["ema"].config
+        settings = sampling.model_dump(include={"sampler", "steps", "guidance"})
+        return cls(
+            digest=digest_of({"weights": weights_digest, "sampling": settings}),
+            size=int(vae.config.sample_size),
+            latent_shape=(config.in_channels, config.sample_size, config.sample_size),
+            weights=tuple(unets),
+            sampling=sampling,
+            device=target,
+            encoder=_encoder(index["attributes"]),
+            vae=vae,
+            unets=unets,
+        )
+
+    @property
+    def schema(self) -> ConditionSchema:
+        """The conditions it was trained with."""
+        return self.encoder.schema
+
+    def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
+        """Images uint8 (n, size, size, 3); raises InputError for conditions outside the schema."""
+        if len(conditions) != len(seeds):
+            raise InputError.of("seeds", len(seeds), f"{len(conditions)}, one a condition")
+        if not len(seeds):
+            return np.zeros((0, self.size, self.size, 3), dtype=np.uint8)
+        settings = self.sampling
+        with torch.inference_mode():
+            return synguard_pipeline.render(
+                self.vae,
+                self.unets["ema"],
+                self.encoder.encode(conditions),
+                seeds,
+                sampler=settings.sampler,
+                steps=settings.steps,
+                guidance=settings.guidance,
+            )
+
+    def encode(self, images: Images) -> NDArray[np.float32]:
+        """Latents float32 (n, c, h, w): the posterior's mode with mean 0 and standard deviation 1 per channel."""
+        self._check(images)
+        return in_chunks(len(images), chunk_size(self.device), lambda rows: self._encoded(images[rows]).cpu().numpy())
+
+    def reconstruct(self, images: Images) -> Images:
+        """Images uint8 (n, size, size, 3) through encoder and decoder."""
+        self._check(images)
+
+        def work(rows: NDArray[np.int64]) -> Images:
+            with torch.inference_mode():
+                return synguard_pipeline.decode(self.vae, self._encoded(images[rows]))
+
+        return in_chunks(len(images), chunk_size(self.device), work)
+
+    def errors(
+        self,
+        latents: NDArray[np.float32],
+        conditions: pd.DataFrame | None,
+        *,
+        level: float,
+        noise: NDArray[np.float32],
+        weights: str = "ema",
+    ) -> NDArray[np.float64]:
+        """Mean squared error (n,) of the velocity predicted at time `level`, guidance 1; noise is (c, h, w) or (n, c, h, w).
+
+        Without conditions, of the unconditional prediction. Raises InputError for a level outside (0, 1) or for weights
+        that are not there.
+        """
+        if not 0 < level < 1:
+            raise InputError.of("level", level, "a share of noise between 0 and 1")
+        if weights not in self.unets:
+            raise InputError.of("weights", weights, f"one of {', '.join(self.weights)}")
+        n = len(latents)
+        encoded = (
+            np.zeros((n, self.encoder.dimension), np.float32) if conditions is None else self.encoder.encode(conditions)
+        )
+        if len(encoded) != n:
+            raise InputError.of("conditions", f"{len(encoded)} rows", f"{n}, one a latent")
+        drawn = np.broadcast_to(noise, latents.shape)
+        unet = self.unets[weights]
+
+        def work(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            z, c, e = (torch.from_numpy(array[rows]).to(self.device) for array in (latents, encoded, drawn))
+            z, e = (value.contiguous(memory_format=torch.channels_last) for value in (z, e))
+            with torch.inference_mode():
+                error = denoiser.errors(unet, z, c, e, torch.full((len(rows),), level, device=self.device))
+            array: NDArray[np.float64] = error.double().cpu().numpy()
+            return array
+
+        return in_chunks(n, chunk_size(self.device), work)
+
+    def expect_size(self, size: int | None) -> None:
+        """Raises InputError where images of another size are wanted."""
+        if size not in (None, self.size):
+            raise InputError.of("image_size", size, f"{self.size}, which the generator was trained for")
+
+    def _check(self, images: Images) -> None:
+        if images.shape[1:] != (self.size, self.size, 3):
+            raise InputError.of("images", f"shape {images.shape[1:]}", f"{(self.size, self.size, 3)}, as in training")
+
+    def _encoded(self, images: Images) -> torch.Tensor:
+        with torch.inference_mode():
+            mode = self.vae.encode(images_in(images, self.device)).latent_dist.mode()
+            return normalise(self.vae, mode.float())
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name; raises InputError where it is missing."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError.of("device", f"{name}, and no CUDA device here", "cpu, or a machine with a CUDA device")
+    return torch.device(name)
+
+
+def _open(kind: Any, folder: Path, device: torch.device) -> Any:
+    model = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def _encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
+    schema = ConditionSchema(tuple(AttributeConfig(**attribute) for attribute in attributes))
+    return ConditionEncoder(schema, tuple(attributes))

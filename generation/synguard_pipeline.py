@@ -1,0 +1,271 @@
+"""Sampling of a synguard latent diffusion model, with nothing needed but diffusers.
+
+This file is copied into each trained folder, so that the folder opens without synguard installed:
+
+    from diffusers import DiffusionPipeline
+    pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    images = pipe([{"dr_grade": "2", "is_gc": 1}], seeds=[7]).images
+
+synguard samples with the very functions below, so both give the same images. Attributes left out are unknown: the model
+then draws them itself. Conditions are encoded as (value, known), and all zeros is "nothing known", which is also what
+guidance compares with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = ["SynguardPipeline", "decode", "encode", "noise", "normalise", "sample", "width"]
+
+FREQUENCIES = 4
+"""Octaves of the Fourier features of a continuous attribute."""
+WORDS = 64
+"""Buckets of the hashed bag of words of a text attribute."""
+
+Attribute = Mapping[str, Any]
+
+
+def width(attribute: Attribute) -> int:
+    """Numbers that one attribute takes in the encoding, its known bit included."""
+    kind = attribute["kind"]
+    if kind == "binary":
+        return 2
+    if kind == "ordinal":
+        return len(attribute["levels"])
+    if kind == "categorical":
+        return len(attribute["levels"]) + 1
+    return (1 + 2 * FREQUENCIES if kind == "continuous" else WORDS) + 1
+
+
+def encode(attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Any]], n: int) -> NDArray[np.float32]:
+    """Conditions of n images as float32 (n, sum of widths); the last number of each attribute is its known bit.
+
+    Binary: -1 or 1. Ordinal: a thermometer of K - 1 signs. Categorical: one-hot. Continuous: the value in [-1, 1] and its
+    sines and cosines. Text: a signed hashed bag of words of unit length. None, NaN, or a column left out: all zeros.
+    Raises ValueError for a value that the attribute does not allow.
+    """
+    parts = []
+    for attribute in attributes:
+        values = columns.get(attribute["name"], [None] * n)
+        codes = {value: _code(attribute, value) for value in set(values)}
+        block = np.zeros((n, width(attribute)), dtype=np.float32)
+        for row, value in enumerate(values):
+            block[row] = codes[value]
+        parts.append(block)
+    return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), dtype=np.float32)
+
+
+def _code(attribute: Attribute, value: Any) -> NDArray[np.float32]:
+    """One value of one attribute, encoded, with its known bit."""
+    if value is None or value != value:  # NaN differs from itself
+        return np.zeros(width(attribute), dtype=np.float32)
+    kind, name = attribute["kind"], attribute["name"]
+    if kind == "continuous":
+        low, high = attribute["range"]
+        share = (float(value) - low) / ((high - low) or 1.0)
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}: found {value}, expected {low} to {high}")
+        angles = [math.pi * share * 2**octave for octave in range(FREQUENCIES)]
+        numbers = [2 * share - 1, *map(math.sin, angles), *map(math.cos, angles)]
+    elif kind == "text":
+        numbers = _bag_of_words(str(value))
+    else:
+        level = _level(attribute, value)
+        if kind == "binary":
+            numbers = [2 * level - 1]
+        elif kind == "ordinal":
+            numbers = [1 if level >= step else -1 for step in range(1, len(attribute["levels"]))]
+        else:
+            numbers = [float(level == step) for step in range(len(attribute["levels"]))]
+    return np.array([*numbers, 1], dtype=np.float32)
+
+
+def _level(attribute: Attribute, value: Any) -> int:
+    levels = attribute.get("levels") or ("0", "1")
+    if attribute["kind"] == "binary" and value in (0, 1):
+        return int(value)
+    if str(value) not in levels:
+        raise ValueError(f"{attribute['name']}: found {value!r}, expected one of {', '.join(levels)}")
+    return list(levels).index(str(value))
+
+
+def _bag_of_words(text: str) -> list[float]:
+    counts = [0.0] * WORDS
+    for word in re.findall(r"\w+", text.lower()):
+        code = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+        counts[code % WORDS] += 1 if code & 2**31 else -1
+    length = math.hypot(*counts) or 1.0
+    return [count / length for count in counts]
+
+
+def noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
+    """Starting noise (n, c, h, w), each image's from its own seed, drawn on the CPU so that all devices start alike."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
+
+
+def sample(
+    unet: Any,
+    start: torch.Tensor,
+    conditions: torch.Tensor,
+    *,
+    steps: int,
+    guidance: float,
+    sampler: str,
+) -> torch.Tensor:
+    """Latents (n, c, h, w): the flow dz/dt = v(z, t) followed from noise (t = 1) to data (t = 0) in equal steps.
+
+    v is the unet's prediction of noise - data, with classifier-free guidance v0 + w (vc - v0) (arXiv 2207.12598), both
+    evaluated in one call. Solvers: "euler", "heun" (two evaluations a step), "ab2" (Adams-Bashforth of order two).
+    """
+    guided = guidance != 1 and conditions.shape[1] > 0
+    both = torch.cat([conditions, torch.zeros_like(conditions)]) if guided else conditions
+
+    def velocity(z: torch.Tensor, t: float) -> torch.Tensor:
+        if not guided:
+            return predict(unet, z, torch.full((len(z),), t, device=z.device), both)
+        v, v0 = predict(unet, torch.cat([z, z]), torch.full((2 * len(z),), t, device=z.device), both).chunk(2)
+        return v0 + guidance * (v - v0)
+
+    z, h, last = start, -1.0 / steps, None
+    for step in range(steps):
+        v = velocity(z, 1 - step / steps)
+        if sampler == "heun" and step < steps - 1:
+            slope = (v + velocity(z + h * v, 1 - (step + 1) / steps)) / 2
+        elif sampler == "ab2" and last is not None:
+            slope = 1.5 * v - 0.5 * last
+        else:
+            slope = v
+        z, last = z + h * slope, v
+    return z
+
+
+def predict(unet: Any, z: torch.Tensor, t: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+    """The unet's velocity (n, c, h, w) at times t (n,) in (0, 1), as float32."""
+    labels = conditions if conditions.shape[1] else None
+    out: torch.Tensor = unet(z, t * 1000, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
+    return out.float()
+
+
+def images_in(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """Images uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1]; the view leaves channels last."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def normalise(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Raw latents (n, c, h, w) with mean 0 and standard deviation 1 per channel, as the unet knows them."""
+    return (latents - _statistic(vae, "latents_mean", latents)) / _statistic(vae, "latents_std", latents)
+
+
+def decode(vae: Any, latents: torch.Tensor) -> NDArray[np.uint8]:
+    """Images uint8 (n, size, size, 3) of normalised latents."""
+    images = vae.decode(latents * _statistic(vae, "latents_std", latents) + _statistic(vae, "latents_mean", latents))
+    pixels = (images.sample.float().clamp(-1, 1) + 1) * 127.5
+    array: NDArray[np.uint8] = pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return array
+
+
+def _statistic(vae: Any, name: str, like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(vae.config[name], dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+
+
+def in_chunks(
+    n: int, size: int, work: Callable[[NDArray[np.int64]], NDArray[Any]], progress: Callable[[int], None] | None = None
+) -> NDArray[Any]:
+    """`work` on row numbers, `size` at a time; the last rows are filled up with row 0, which is then cut off.
+
+    Kernels may add in another order for another batch shape; with one shape throughout, no result depends on n.
+    """
+    parts = []
+    for first in range(0, n, size):
+        rows = np.arange(first, first + size)
+        parts.append(work(np.where(rows < n, rows, 0))[: n - first])
+        if progress is not None:
+            progress(min(n, first + size))
+    return np.concatenate(parts)
+
+
+def chunk_size(device: torch.device | str) -> int:
+    """Images sampled in one call: few enough for a CPU's cache, enough to keep a GPU busy."""
+    return 256 if torch.device(device).type == "cuda" else 25
+
+
+class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
+    """A conditional latent diffusion model trained by flow matching; `attributes` is its condition schema."""
+
+    model_cpu_offload_seq = "unet->vae"
+
+    def __init__(
+        self,
+        vae: Any,
+        unet: Any,
+        scheduler: Any,
+        attributes: Sequence[Attribute] = (),
+        sampler: str = "ab2",
+        steps: int = 20,
+        guidance: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
+        self.register_to_config(attributes=[dict(a) for a in attributes], sampler=sampler, steps=steps, guidance=guidance)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        conditions: Sequence[Mapping[str, Any]],
+        seeds: Sequence[int],
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+    ) -> Any:
+        """One image a condition (attribute -> value) and seed. `output_type`: "pil", or "np" for uint8."""
+        if len(conditions) != len(seeds):
+            raise ValueError(f"seeds: found {len(seeds)}, expected {len(conditions)}, one a condition")
+        names = [attribute["name"] for attribute in self.config.attributes]
+        for row in conditions:
+            if unknown := set(row) - set(names):
+                raise ValueError(f"conditions: found {sorted(unknown)}, expected names out of {names}")
+        columns = {name: [row.get(name) for row in conditions] for name in names}
+        images = render(
+            self.vae,
+            self.unet,
+            encode(self.config.attributes, columns, len(seeds)),
+            seeds,
+            sampler=sampler or self.config.sampler,
+            steps=num_inference_steps or self.config.steps,
+            guidance=self.config.guidance if guidance_scale is None else guidance_scale,
+        )
+        result = images if output_type == "np" else [Image.fromarray(image) for image in images]
+        return ImagePipelineOutput(images=result) if return_dict else (result,)
+
+
+def render(
+    vae: Any,
+    unet: Any,
+    encoded: NDArray[np.float32],
+    seeds: Sequence[int],
+    *,
+    sampler: str,
+    steps: int,
+    guidance: float,
+) -> NDArray[np.uint8]:
+    """Images uint8 (n, size, size, 3), one a seed and row of encoded conditions, the same in whatever batch."""
+    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+
+    def work(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        start = noise([seeds[row] for row in rows], shape).to(unet.device, memory_format=torch.channels_last)
+        conditions = torch.from_numpy(encoded[rows]).to(unet.device)
+        return decode(vae, sample(unet, start, conditions, steps=steps, guidance=guidance, sampler=sampler))
+
+    return in_chunks(len(seeds), chunk_size(unet.device), work)

@@ -1,0 +1,119 @@
+"""Renders the page of a run: one file, no request, no script, and the same bytes for the same run folder."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+from markupsafe import Markup
+
+from reports import internal, public, sections
+from reports.evidence import copies
+from reports.numbers import Numbers
+from reports.overview import (
+    audits_with_evidence,
+    check_facts,
+    headline,
+    limits_of_claim,
+    metric_facts,
+    not_tested,
+    overview,
+    tested,
+)
+from reports.runfolder import read_run
+from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
+
+__all__ = ["Edition", "page", "render", "summary"]
+
+Edition = Literal["internal", "public"]
+
+
+def render(run: Path, edition: Edition) -> Path:
+    """Writes `report/{edition}.html` into the run folder, readable by its owner only, and returns its path.
+
+    Reads files of the run folder alone. Raises InputError where the folder holds no results.json or one that cannot be read.
+    """
+    if edition not in ("internal", "public"):
+        raise ValueError(f"edition: found {edition!r}, expected internal or public")
+    folder = read_run(run)
+    view = internal.build(folder) if edition == "internal" else public.build(public.disclose(folder))
+    target = run / "report" / f"{edition}.html"
+    _write(target, page(view))
+    return target
+
+
+def page(view: internal.InternalView | public.PublicView) -> str:
+    """The page of a view, with the digest of its one style sheet in its content security policy."""
+    style = (
+        resources.files("reports")
+        .joinpath("templates/style.css")
+        .read_text(encoding="utf-8")
+        .replace("EDITION", view.edition)
+    )
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        view=view,
+        style=Markup(style),  # noqa: S704 # the package's own style sheet
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        verdict_words=VERDICT_WORDS,
+        status_words=STATUS_WORDS,
+    )
+
+
+def summary(run: Path) -> str:
+    """The verdict for a terminal: plain text, what was tested, what was not, and the limits of the claim."""
+    folder = read_run(run)
+    exact = Numbers()
+    checks, metrics, audits = check_facts(folder), metric_facts(folder), audits_with_evidence(folder)
+    view = overview(
+        folder.decision.status, folder.decision.exit_code, checks, metrics, sections.hardest(copies(folder.evidence))
+    )
+    lines = [
+        f"{SIGNS[view.status]} {VERDICT_WORDS[view.status].upper()} (exit code {view.exit_code})",
+        headline(view, checks, exact),
+    ]
+    lines += [
+        f"  {SIGNS[check.status]} {check.reason}"
+        for check in checks
+        if check.status not in {"pass", "waived"} and check.reason
+    ]
+    for title, items in (
+        ("Tested", tested(metrics, audits, view, exact)),
+        ("Not tested", not_tested(metrics, audits)),
+        ("Limits of the claim", limits_of_claim(view, exact)),
+    ):
+        lines += ["", title, *(f"  - {item}" for item in items)]
+    return "\n".join(_plain(line) for line in lines) + "\n"
+
+
+def _plain(line: str) -> str:
+    """Without control and direction signs, which a hostile file name could use against a terminal."""
+    return "".join(sign for sign in line.replace("\u00a0", " ") if sign.isprintable())
+
+
+def _write(target: Path, content: str) -> None:
+    """Whole or not at all, and owner-only from its first byte."""
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    half = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)

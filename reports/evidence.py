@@ -1,0 +1,183 @@
+"""Reads the evidence into typed facts, tolerant of what is missing: a curve that is not whole is no curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from reports.facts import (
+    AttributeFact,
+    BatchFact,
+    ContinuousFact,
+    CopyFacts,
+    FidelityFact,
+    LabelFacts,
+    MembershipFacts,
+    PlantedFact,
+    ProbeFact,
+    Roc,
+    Series,
+    SplitFact,
+)
+from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
+
+__all__ = ["batches", "copies", "fidelity", "labels", "membership"]
+
+
+def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
+    """The memorisation audit's evidence; None where it left none."""
+    said = mapping(evidence.get("memorisation"))
+    if not said:
+        return None
+    scores, p_values = mapping(said.get("scores")), mapping(said.get("p_values"))
+    threshold = number(said.get("threshold"))
+    named = (_series(name, scores.get("edges"), scores.get(name)) for name in ("synthetic", "holdout", "planted"))
+    return CopyFacts(
+        threshold=threshold,
+        scores=tuple(_counted(series, threshold) for series in named if series),
+        p_values=_series("p_values", p_values.get("edges"), p_values.get("counts")),
+        planted=tuple(
+            PlantedFact(
+                transform=text(row.get("transform")),
+                n=whole(row.get("n")) or 0,
+                found=whole(row.get("found")) or 0,
+                recall=number(row.get("recall")),
+                low=number(row.get("low")),
+                high=number(row.get("high")),
+                minimum_copies=number(row.get("minimum_copies")),
+            )
+            for row in rows(said.get("planted"))
+        ),
+    )
+
+
+def membership(evidence: Mapping[str, Any]) -> MembershipFacts | None:
+    """The membership audit's evidence; None where it left none."""
+    said = mapping(evidence.get("membership"))
+    if not said:
+        return None
+    split = mapping(said.get("split"))
+    return MembershipFacts(
+        split=_split(split) if split else None, probes=tuple(_probe(row) for row in rows(said.get("probes")))
+    )
+
+
+def labels(evidence: Mapping[str, Any]) -> LabelFacts | None:
+    """The label audit's evidence; None where it left none."""
+    said = mapping(evidence.get("labels"))
+    found = LabelFacts(
+        attributes=tuple(_attribute(row) for row in rows(said.get("attributes"))),
+        continuous=tuple(_continuous(row) for row in rows(said.get("continuous"))),
+    )
+    return found if found.attributes or found.continuous else None
+
+
+def fidelity(evidence: Mapping[str, Any]) -> tuple[FidelityFact, ...]:
+    """The fidelity audit's figures."""
+    return tuple(
+        FidelityFact(
+            name=text(row.get("name")),
+            value=number(row.get("value")),
+            interval=interval(row.get("interval")),
+            floor=number(row.get("floor")),
+            n=whole(row.get("n")) or 0,
+        )
+        for row in rows(mapping(evidence.get("fidelity")).get("metrics"))
+    )
+
+
+def batches(evidence: Mapping[str, Any]) -> tuple[BatchFact, ...]:
+    """What became of each batch."""
+    return tuple(
+        BatchFact(
+            batch=place if (batch := whole(row.get("batch"))) is None else batch,
+            examined=whole(row.get("examined")) or 0,
+            accepted=whole(row.get("accepted")) or 0,
+            refused_copies=whole(row.get("refused_copies")) or 0,
+            refused_labels=whole(row.get("refused_labels")) or 0,
+        )
+        for place, row in enumerate(rows(mapping(evidence.get("run")).get("batches")))
+    )
+
+
+def _series(name: str, edges: object, counts: object) -> Series | None:
+    places, heights = numbers(edges), numbers(counts)
+    ordered = all(a < b for a, b in pairwise(places))
+    if not heights or len(places) != len(heights) + 1 or not ordered or min(heights) < 0:
+        return None
+    return Series(name=name, edges=places, counts=heights)
+
+
+def _counted(series: Series, threshold: float | None) -> Series:
+    """With the images beyond the threshold counted, where the threshold is an edge of the histogram."""
+    if threshold is None:
+        return series
+    lies_between = any(a + 1e-9 < threshold < b - 1e-9 for a, b in zip(series.edges, series.edges[1:], strict=False))
+    if lies_between:
+        return series
+    pairs = zip(series.edges, series.counts, strict=False)
+    above = sum(count for low, count in pairs if low >= threshold - 1e-9)
+    return Series(name=series.name, edges=series.edges, counts=series.counts, above=round(above))
+
+
+def _split(said: Mapping[str, Any]) -> SplitFact:
+    placebo = said.get("placebo")
+    inner = mapping(placebo)
+    return SplitFact(
+        auc=number(said.get("auc")),
+        interval=interval(said.get("interval")),
+        p_value=number(said.get("p_value")),
+        placebo_auc=number(inner.get("auc")) if inner else number(placebo) or number(said.get("placebo_auc")),
+        placebo_interval=interval(inner.get("interval")) or interval(said.get("placebo_interval")),
+    )
+
+
+def _probe(row: Mapping[str, Any]) -> ProbeFact:
+    curve = mapping(row.get("roc"))
+    roc = Roc(*(numbers(curve.get(name)) for name in ("fpr", "tpr", "low", "high")))
+    usable = len(roc.fpr) > 1 and len(roc.fpr) == len(roc.tpr)
+    banded = len(roc.low) == len(roc.fpr) == len(roc.high)
+    return ProbeFact(
+        name=text(row.get("name")),
+        access=text(row.get("access")),
+        auc=number(row.get("auc")),
+        interval=interval(row.get("interval")),
+        bound=number(row.get("bound")),
+        tpr=number(row.get("tpr")),
+        n_members=whole(row.get("n_members")) or 0,
+        n_nonmembers=whole(row.get("n_nonmembers")) or 0,
+        minimum_detectable_auc=number(row.get("minimum_detectable_auc")),
+        roc=(roc if banded else Roc(roc.fpr, roc.tpr, (), ())) if usable else None,
+    )
+
+
+def _attribute(row: Mapping[str, Any]) -> AttributeFact:
+    return AttributeFact(
+        name=text(row.get("name")),
+        kind=text(row.get("kind")),
+        levels=tuple(text(level) for level in row.get("levels") or ()),
+        n=whole(row.get("n")) or 0,
+        agreement=number(row.get("agreement")),
+        interval=interval(row.get("interval")),
+        ceiling=number(row.get("ceiling")),
+        share=number(row.get("share_of_ceiling")),
+        share_interval=interval(row.get("share_interval")),
+        confusion=_table(row.get("confusion")),
+        ceiling_confusion=_table(row.get("ceiling_confusion")),
+    )
+
+
+def _continuous(row: Mapping[str, Any]) -> ContinuousFact:
+    return ContinuousFact(
+        name=text(row.get("name")),
+        n=whole(row.get("n")) or 0,
+        correlation=number(row.get("correlation")),
+        interval=interval(row.get("interval")),
+        ceiling=number(row.get("ceiling")),
+    )
+
+
+def _table(value: object) -> tuple[tuple[float, ...], ...]:
+    found = tuple(numbers(row) for row in value) if isinstance(value, list | tuple) else ()
+    return found if found and all(len(row) == len(found[0]) and row for row in found) else ()

@@ -1,0 +1,168 @@
+"""What both editions tell, typed: the parts of the evidence that could be shown outside once they are made coarse.
+
+Nothing that belongs to one image or one patient has a place here: no file, path, seed, id, free text or nearest image.
+Those stay in the internal edition's own modules. `None` and `()` mean that the evidence holds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "AttributeFact",
+    "BatchFact",
+    "ContinuousFact",
+    "CopyFacts",
+    "FidelityFact",
+    "LabelFacts",
+    "MembershipFacts",
+    "Pair",
+    "PlantedFact",
+    "ProbeFact",
+    "Roc",
+    "Series",
+    "SplitFact",
+]
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A histogram: one more edge than counts. `above` are the images beyond the threshold, where there is one."""
+
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[float, ...]
+    above: int | None = None
+
+    @property
+    def total(self) -> float:
+        """All images in it."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedFact:
+    """The memorisation audit's own power for one transform."""
+
+    transform: str
+    n: int
+    found: int
+    recall: float | None
+    low: float | None
+    high: float | None
+    minimum_copies: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """The memorisation audit."""
+
+    threshold: float | None
+    scores: tuple[Series, ...]
+    p_values: Series | None
+    planted: tuple[PlantedFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Roc:
+    """A receiver operating characteristic with its band."""
+
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFact:
+    """One membership attack."""
+
+    name: str
+    access: str
+    auc: float | None
+    interval: Pair | None
+    bound: float | None
+    tpr: float | None
+    n_members: int
+    n_nonmembers: int
+    minimum_detectable_auc: float | None
+    roc: Roc | None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFact:
+    """Whether members and non-members can be told apart without the model, and the placebo beside it."""
+
+    auc: float | None
+    interval: Pair | None
+    p_value: float | None
+    placebo_auc: float | None
+    placebo_interval: Pair | None
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipFacts:
+    """The membership audit."""
+
+    split: SplitFact | None
+    probes: tuple[ProbeFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeFact:
+    """Asked against read for one attribute. Confusions: rows asked (or true), columns read; negative is withheld."""
+
+    name: str
+    kind: str
+    levels: tuple[str, ...]
+    n: int
+    agreement: float | None
+    interval: Pair | None
+    ceiling: float | None
+    share: float | None
+    share_interval: Pair | None
+    confusion: tuple[tuple[float, ...], ...]
+    ceiling_confusion: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousFact:
+    """Correlation of asked and read for a condition that is a number; the ceiling is that on real images."""
+
+    name: str
+    n: int
+    correlation: float | None
+    interval: Pair | None
+    ceiling: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFacts:
+    """The label audit."""
+
+    attributes: tuple[AttributeFact, ...]
+    continuous: tuple[ContinuousFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityFact:
+    """One fidelity figure beside what real against real gives."""
+
+    name: str
+    value: float | None
+    interval: Pair | None
+    floor: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFact:
+    """What became of one batch of candidates."""
+
+    batch: int
+    examined: int
+    accepted: int
+    refused_copies: int
+    refused_labels: int

@@ -1,0 +1,191 @@
+"""The internal edition: everything the run folder holds, for the people who decide. It is private data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports import evidence, sections
+from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
+from reports.numbers import ABSENT, Numbers
+from reports.overview import (
+    audits_with_evidence,
+    check_facts,
+    checks_table,
+    headline,
+    limits_of_claim,
+    metric_facts,
+    not_tested,
+    overview,
+    tested,
+    tiles,
+)
+from reports.pairs import pair_section
+from reports.runfolder import RunFolder, mapping, text
+from reports.samples import sample_section
+from reports.wording import metric_title, with_titles
+
+__all__ = ["InternalView", "build"]
+
+
+@dataclass(frozen=True, slots=True)
+class InternalView:
+    """All that the internal page shows."""
+
+    edition: str
+    title: str
+    status: str
+    headline: str
+    reasons: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    tested: tuple[str, ...]
+    not_tested: tuple[str, ...]
+    limits: tuple[str, ...]
+    stamp: tuple[tuple[str, str], ...]
+    checks: Table
+    sections: tuple[Section, ...]
+
+
+def build(run: RunFolder) -> InternalView:
+    """The internal edition of a run."""
+    exact = Numbers()
+    checks, metrics, audits = check_facts(run), metric_facts(run), audits_with_evidence(run)
+    copies = evidence.copies(run.evidence)
+    view = overview(run.decision.status, run.decision.exit_code, checks, metrics, sections.hardest(copies))
+    return InternalView(
+        edition="internal",
+        title=text(mapping(run.run.get("config")).get("name")) or text(run.run.get("id")) or "run",
+        status=run.decision.status,
+        headline=headline(view, checks, exact),
+        reasons=tuple(dict.fromkeys(with_titles(reason) for reason in run.decision.reasons)),
+        tiles=tiles(metrics, view, exact),
+        tested=tested(metrics, audits, view, exact),
+        not_tested=not_tested(metrics, audits),
+        limits=limits_of_claim(view, exact),
+        stamp=_stamp(run),
+        checks=checks_table(checks, exact),
+        sections=(
+            pair_section(run),
+            sections.copies(copies, exact),
+            sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
+            sections.labels(evidence.labels(run.evidence), exact),
+            sections.fidelity(evidence.fidelity(run.evidence), exact),
+            sample_section(run, public=False),
+            sections.quarantine(evidence.batches(run.evidence), exact),
+            _data(run),
+            _policy(run),
+            _reproduction(run),
+        ),
+    )
+
+
+def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:
+    found = (
+        ("Run", text(run.run.get("id"))),
+        ("Finished", text(run.run.get("finished")) or text(run.run.get("started"))),
+        ("Exit code", str(run.decision.exit_code)),
+        ("Manifest", _digest(run, "manifest.json")[:16]),
+    )
+    return tuple((name, value) for name, value in found if value)
+
+
+def _data(run: RunFolder) -> Section:
+    lead = "What went in, and whether the same image or patient is on both sides of the comparison."
+    said = {
+        "Data": mapping(run.run.get("data")) or mapping(run.evidence.get("data")) or mapping(run.results.get("data")),
+        "Overlap and duplicates": mapping(mapping(run.evidence.get("memorisation")).get("overlap")),
+        "Index": mapping(mapping(run.evidence.get("memorisation")).get("index")),
+        "Diagnostic model": mapping(mapping(run.evidence.get("labels")).get("model")),
+    }
+    blocks: list[Block] = [Facts(_flat(items), title) for title, items in said.items() if items]
+    if not said["Overlap and duplicates"]:
+        blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
+    return Section("data", "Data", lead, tuple(blocks))
+
+
+def _policy(run: RunFolder) -> Section:
+    lead = "The limits that decided, as resolved. The bound of each figure is held against them, not the figure itself."
+    policy = run.results.get("policy") or run.run.get("policy") or mapping(run.run.get("config")).get("policy")
+    named = {"policy": policy} if isinstance(policy, str) else mapping(policy)
+    rows = tuple(
+        (
+            Cell(check.title or check.id, under=check.id),
+            Cell(metric_title(check.metric, check.group) if check.metric else ABSENT, under=check.metric),
+            Cell(check.limit or ABSENT),
+            Cell("no, a blocker" if check.blocker else "yes"),
+        )
+        for check in run.decision.checks
+    )
+    table = Table("Limits", ("Requirement", "Metric", "Limit", "May be waived"), rows)
+    plain = {key: value for key, value in named.items() if key not in {"limits", "checks"}}
+    return Section("policy", "Policy", lead, (*((Facts(_flat(plain)),) if plain else ()), table))
+
+
+def _reproduction(run: RunFolder) -> Section:
+    lead = "What is needed to do it again and to verify that nothing was changed since."
+    command = run.run.get("command") or run.run.get("argv")
+    line = (
+        " ".join(text(part) for part in command)
+        if isinstance(command, Sequence) and not isinstance(command, str)
+        else text(command)
+    )
+    seed = mapping(run.run.get("config")).get("seed", run.run.get("seed"))
+    first = (
+        ("Command", line),
+        ("Seed", text(seed)),
+        ("State", text(run.run.get("state"))),
+        ("Configuration sha256", text(run.run.get("config_sha256")) or text(run.run.get("config_digest"))),
+        *(
+            (f"{name} sha256", _digest(run, name))
+            for name in ("manifest.json", "results.json", "images.parquet", "evidence.json")
+        ),
+    )
+    blocks: list[Block] = [Facts(tuple((k, v) for k, v in first if v), code=True)]
+    for key, title in (
+        ("versions", "Versions"),
+        ("timings", "Seconds per phase"),
+        ("seeds", "Seeds"),
+        ("config", "Configuration"),
+    ):
+        items = mapping(run.run.get(key))
+        if items:
+            blocks.append(Facts(_flat(items), title, code=True))
+    return Section("reproduction", "Reproduction", lead, tuple(blocks))
+
+
+def _digest(run: RunFolder, name: str) -> str:
+    path = run.path / name
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _flat(items: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str], ...]:
+    """Nested mappings as one list of names and values."""
+    found: list[tuple[str, str]] = []
+    for key, value in items.items():
+        name = f"{before}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{name} · ")
+        else:
+            found.append((name, _said(value)))
+    return tuple(found)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return ABSENT
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        shown = "; ".join(_joined(item) for item in value[:20])
+        return f"{len(value)}: {shown}{' …' if len(value) > 20 else ''}" if value else "none"
+    return text(value) or ABSENT
+
+
+def _joined(item: object) -> str:
+    if isinstance(item, Sequence) and not isinstance(item, str):
+        return " = ".join(text(part) for part in item)
+    if isinstance(item, Mapping):
+        return ", ".join(f"{key} {text(value)}" for key, value in item.items() if text(value))
+    return text(item)

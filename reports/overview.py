@@ -1,0 +1,305 @@
+"""The first screen and the checks: what was decided, on what, with which limits. Shared by both editions."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.blocks import Cell, Table, Tile
+from reports.facts import Pair
+from reports.numbers import ABSENT, Numbers
+from reports.runfolder import RunFolder
+from reports.wording import STANDING_LIMITS, STATE_WORDS, metric_title, with_titles
+
+__all__ = [
+    "CheckFact",
+    "MetricFact",
+    "Overview",
+    "check_facts",
+    "checks_table",
+    "headline",
+    "limits_of_claim",
+    "metric_facts",
+    "not_tested",
+    "overview",
+    "tested",
+    "tiles",
+]
+
+_LATER = (
+    ("disclosure", "Disclosure risks per patient: singling out, linkability, inference"),
+    ("text", "Burned-in text in the images"),
+    ("utility", "Use of the images for training other models"),
+)
+_AUDITS = (
+    ("memorisation", "Copies of private images"),
+    ("membership", "Membership inference"),
+    ("labels", "Labels: asked against read"),
+    ("fidelity", "Fidelity against real images"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFact:
+    """A metric without its free text."""
+
+    name: str
+    group: str | None
+    value: float | None
+    interval: Pair | None
+    n: int
+    unit: str
+    state: str
+    baseline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFact:
+    """A check as a row of the table. `reason` is the gate's own sentence inside, a standard one outside."""
+
+    metric: str
+    group: str | None
+    title: str
+    status: str
+    value: float | None
+    interval: Pair | None
+    bound: float | None
+    limit: str
+    baseline: float | None
+    baseline_name: str
+    unit: str
+    n: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the verdict is about."""
+
+    status: str
+    exit_code: int
+    examined: int | None
+    accepted: int | None
+    copies: int | None
+    """Verified copies among all candidates, exact ones included."""
+    split_invalid: bool
+    minimum_copies: float | None
+    hardest: str
+    """The planted transform that was found least often, in words."""
+
+
+def metric_facts(run: RunFolder) -> tuple[MetricFact, ...]:
+    """All metrics of a run."""
+    return tuple(MetricFact(m.name, m.group, m.value, m.interval, m.n, m.unit, m.state, m.baseline) for m in run.metrics)
+
+
+def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
+    """All checks of a run, the gravest first, each with its metric's baseline."""
+    order = ("fail", "error", "invalid", "insufficient", "warn", "waived", "pass")
+    metrics = {(m.name, m.group): m for m in run.metrics}
+    found = []
+    for check in run.decision.checks:
+        metric = metrics.get((check.metric, check.group))
+        found.append(
+            CheckFact(
+                metric=check.metric,
+                group=check.group,
+                title=metric_title(check.metric, check.group) if check.metric else check.title,
+                status=check.status,
+                value=check.value,
+                interval=check.interval,
+                bound=check.bound,
+                limit=check.limit,
+                baseline=metric.baseline if metric else None,
+                baseline_name=metric.baseline_name if metric else "",
+                unit=check.unit or (metric.unit if metric else ""),
+                n=check.n,
+                reason=with_titles(check.reason),
+            )
+        )
+    return tuple(sorted(found, key=lambda c: order.index(c.status)))
+
+
+def overview(
+    status: str,
+    exit_code: int,
+    checks: Sequence[CheckFact],
+    metrics: Sequence[MetricFact],
+    hardest: tuple[str, float | None],
+) -> Overview:
+    """The facts behind the headline. `hardest` is the least visible transform, in words, with the fewest copies seen."""
+    values = {m.name: m for m in metrics if m.group is None and m.state == "measured"}
+    copied = [
+        m.value
+        for name in ("exact_copies", "verified_copies")
+        if (m := values.get(f"memorisation.{name}")) and m.value is not None
+    ]
+    seen = [m.n for m in values.values() if m.name.startswith("memorisation.") and m.name.endswith("_copies") and m.n]
+    accepted = values.get("accepted.images")
+    least = values.get("memorisation.minimum_detectable_copies")
+    return Overview(
+        status=status,
+        exit_code=exit_code,
+        examined=max(seen) if seen else None,
+        accepted=round(accepted.value) if accepted and accepted.value is not None else None,
+        copies=round(max(copied)) if copied else None,
+        split_invalid=any(c.status == "invalid" and c.metric.startswith("membership") for c in checks)
+        or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics),
+        minimum_copies=least.value if least and least.value is not None else hardest[1],
+        hardest=hardest[0],
+    )
+
+
+def headline(view: Overview, checks: Sequence[CheckFact], numbers: Numbers) -> str:
+    """The verdict in one plain sentence."""
+    counts = Counter(check.status for check in checks)
+    if view.status == "fail":
+        if view.copies:
+            among = f" of {numbers.count(view.examined)}" if view.examined else ""
+            verb = "is a copy" if view.copies == 1 and not numbers.coarse else "are copies"
+            return f"Do not release: {numbers.count(view.copies)}{among} candidates {verb} of private images."
+        return f"Do not release: {_some(counts['fail'], 'check')} of {len(checks)} failed."
+    if view.status == "insufficient":
+        if view.split_invalid:
+            return (
+                "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
+            )
+        short = counts["insufficient"] + counts["invalid"] + counts["error"]
+        return f"No decision: the evidence is missing or too small for {_some(short, 'check')} of {len(checks)}."
+    if view.status == "error":
+        return "No decision: the audit did not finish."
+    found = "no copy of a private image was found" if view.copies == 0 else _quarantined(view, numbers)
+    if view.status == "warn":
+        return f"May go to sign-off, with {_some(counts['warn'], 'warning')} to read: {found}."
+    return f"May go to sign-off: {found}, and every check is within its limit."
+
+
+def _quarantined(view: Overview, numbers: Numbers) -> str:
+    if view.copies is None:
+        return "no failing check, but copies were not searched for"
+    return f"{numbers.count(view.copies)} verified copies were put in quarantine, within the limit"
+
+
+def _some(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview, numbers: Numbers) -> tuple[str, ...]:
+    """What was tested, one line an audit."""
+    found = []
+    measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
+    for key, words in _AUDITS:
+        if key in measured:
+            every = (
+                f": every one of {numbers.count(view.examined)} candidates"
+                if key == "memorisation" and view.examined
+                else ""
+            )
+            found.append(words + every)
+    if "memorisation" in audits:
+        found.append("The audit's own sight, on copies planted by itself")
+    return (*found, *(words for key, words in _LATER if key in measured))
+
+
+def not_tested(metrics: Sequence[MetricFact], audits: Sequence[str]) -> tuple[str, ...]:
+    """What was not tested, whole audits first, then single figures."""
+    measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
+    whole = [words for key, words in (*_AUDITS, *_LATER) if key not in measured]
+    single = [
+        metric_title(m.name, m.group) for m in metrics if m.state == "not_tested" and m.name.partition(".")[0] in measured
+    ]
+    white_box = any(m.name.startswith("membership.white_box") for m in metrics)
+    if "membership" in measured and not white_box:
+        single.insert(0, "Membership from the model itself (no model was at hand)")
+    return tuple(dict.fromkeys((*whole, *single)))
+
+
+def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
+    """What a reader may not conclude."""
+    found = []
+    if view.minimum_copies is not None and view.copies is not None:
+        what = "No copies were found at this power: the" if view.copies == 0 else "At this power the"
+        named = f" ({view.hardest})" if view.hardest else ""
+        worst = f", even if each was changed in the way it sees worst{named}" if view.hardest else ""
+        if math.isinf(view.minimum_copies):
+            found.append(
+                f"The audit is blind to copies changed in the way it sees worst{named}: any number of them may be there."
+            )
+        else:
+            least = "a single copy" if view.minimum_copies == 1 else f"at least one of {view.minimum_copies:g} copies"
+            found.append(f"{what} audit would have seen {least} with 95\u00a0% probability{worst}.")
+    elif view.copies is None:
+        found.append("Nothing is said about copies: they were not searched for.")
+    if view.split_invalid:
+        found.append("Nothing is said about membership: the comparison itself is not valid.")
+    return (*found, *STANDING_LIMITS)
+
+
+def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tuple[Tile, ...]:
+    """The key numbers."""
+    by_name = {m.name: m for m in metrics if m.group is None}
+    among = f"of {numbers.count(view.examined)} candidates" if view.examined else "among candidates"
+    tone = "" if view.copies is None else "fail" if view.copies else "pass"
+    found = [Tile("Verified copies", numbers.count(view.copies) if view.copies is not None else "not tested", among, tone)]
+    if view.minimum_copies is not None:
+        power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
+        words = f"{power} copy" if power == "1" else f"{power} copies"
+        found.append(Tile("Smallest leak in sight", words, "seen with 95\u00a0% probability"))
+    for name, label, under in (
+        ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
+        ("membership.white_box.auc", "Membership, model", "0.5 is chance"),
+    ):
+        if name in by_name:
+            found.append(_tile(by_name[name], label, under, numbers))
+    shares = [by_name[n] for n in ("labels.agreement_share", "labels.agreement") if n in by_name]
+    if shares:
+        under = "of what is attainable" if shares[0].name != "labels.agreement" else "asked against read"
+        found.append(_tile(shares[0], "Label agreement", under, numbers))
+    distance = by_name.get("fidelity.frechet_distance")
+    if distance and distance.value is not None and distance.baseline:
+        found.append(Tile("Fréchet distance", f"{distance.value / distance.baseline:.1f}×", "its real-against-real floor"))
+    return tuple(found[:6])
+
+
+def _tile(metric: MetricFact, label: str, under: str, numbers: Numbers) -> Tile:
+    if metric.state != "measured" or metric.value is None:
+        return Tile(label, STATE_WORDS.get(metric.state, "not tested"), "see below", "none")
+    hidden = numbers.sensitive(metric.value, metric.unit, metric.n)
+    span = "" if hidden else numbers.interval(metric.interval, metric.unit)
+    return Tile(label, numbers.of_unit(metric.value, metric.unit, metric.n), f"{span}\n{under}" if span else under)
+
+
+def checks_table(checks: Sequence[CheckFact], numbers: Numbers) -> Table:
+    """All checks, the gravest first."""
+    return Table(
+        caption=f"{len(checks)} checks, the gravest first. Limits are held against the one-sided 95\u00a0% bound.",
+        header=("Check", "Status", "Value", "Bound", "Limit", "Baseline", "n"),
+        rows=tuple(_check_row(check, numbers) for check in checks),
+        right=(2, 3, 4, 5, 6),
+        key="checks",
+    )
+
+
+def _check_row(check: CheckFact, numbers: Numbers) -> tuple[Cell, ...]:
+    hidden = numbers.sensitive(check.value, check.unit, check.n)
+    held = "share" if "%" in check.limit else check.unit
+    baseline = numbers.of_unit(check.baseline, check.unit, check.n)
+    return (
+        Cell(check.title, under=check.reason.removeprefix(f"{check.title}: ")),
+        Cell(status=check.status),
+        Cell(
+            numbers.of_unit(check.value, check.unit, check.n),
+            under="" if hidden else numbers.interval(check.interval, check.unit),
+        ),
+        Cell("withheld" if hidden and check.bound is not None else numbers.of_unit(check.bound, held)),
+        Cell(check.limit or ABSENT),
+        Cell(baseline, under=check.baseline_name if check.baseline is not None else ""),
+        Cell(numbers.count(check.n) if check.n else ABSENT),
+    )
+
+
+def audits_with_evidence(run: RunFolder) -> tuple[str, ...]:
+    """Names of the audits that left evidence."""
+    return tuple(key for key, _ in _AUDITS if run.evidence.get(key))

@@ -1,0 +1,110 @@
+"""The section on membership: is the comparison valid, and can members be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.blocks import Block, Cell, Figure, Figures, Note, Section, Table
+from reports.facts import MembershipFacts, ProbeFact
+from reports.numbers import Numbers
+from reports.plots import roc, strip
+from reports.sections.shared import absent
+from reports.wording import probe_title
+
+__all__ = ["membership"]
+
+
+def membership(facts: MembershipFacts | None, numbers: Numbers, invalid: bool) -> Section:
+    """Is the comparison valid, and if so, can members be told."""
+    lead = (
+        "Could somebody who holds a photograph find out whether it was in the private set? First the comparison "
+        "itself is tested: if members and non-members differ without any model, no attack on the model can be "
+        "judged."
+    )
+    if facts is None or (facts.split is None and not facts.probes):
+        return Section("membership", "Membership", lead, absent("membership"))
+    blocks: list[Block] = []
+    if invalid:
+        words = (
+            "Invalid: private set and holdout can be told apart without the model. The attacks below are shown, but"
+            " decide nothing."
+        )
+        blocks.append(Note(words, "invalid"))
+    blocks.append(_validity(facts, numbers))
+    if facts.probes:
+        blocks.append(_probes(facts.probes, numbers))
+        drawn = [
+            Figure(
+                probe_title(probe.name),
+                roc(probe, numbers),
+                f"{probe.access.capitalize() or 'Attack'}: AUC {numbers.plain(probe.auc)}"
+                + (f" ({numbers.interval(probe.interval)})" if probe.interval else ""),
+            )
+            for probe in facts.probes
+            if probe.roc
+        ]
+        if drawn:
+            blocks.append(Figures(tuple(drawn)))
+    else:
+        blocks.append(Note("Not tested: no membership attack was run.", "absent"))
+    return Section("membership", "Membership", lead, tuple(blocks))
+
+
+def _validity(facts: MembershipFacts, numbers: Numbers) -> Table | Note:
+    split = facts.split
+    if split is None:
+        return Note("Not tested: whether private set and holdout can be told apart without the model.", "absent")
+    body = [
+        _auc_row(
+            "Private set against holdout, without the model",
+            split.auc,
+            split.interval,
+            numbers.p_value(split.p_value),
+            numbers,
+        )
+    ]
+    if split.placebo_auc is not None:
+        words = "holdout against holdout: must be chance"
+        body.append(_auc_row("Placebo", split.placebo_auc, split.placebo_interval, words, numbers))
+    return Table(
+        caption="Is the comparison valid? Both figures should be at chance, 0.5.",
+        header=("Test", "AUC from 0.4 to 0.8, mark at chance", "AUC", "Finding"),
+        rows=tuple(body),
+        right=(2,),
+    )
+
+
+def _auc_row(
+    title: str, auc: float | None, span: tuple[float, float] | None, words: str, numbers: Numbers
+) -> tuple[Cell, ...]:
+    drawing = strip(auc, span, low=0.4, high=0.8, mark=0.5)
+    return Cell(title), Cell(drawing=drawing), Cell(numbers.plain(auc), under=numbers.interval(span)), Cell(words)
+
+
+def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
+    body = []
+    for probe in probes:
+        members = f"{numbers.count(probe.n_members)} / {numbers.count(probe.n_nonmembers)}"
+        body.append(
+            (
+                Cell(probe_title(probe.name), under=probe.access if probe.access != probe_title(probe.name).lower() else ""),
+                Cell(drawing=strip(probe.auc, probe.interval, low=0.4, high=0.8, mark=0.5)),
+                Cell(numbers.plain(probe.auc), under=numbers.interval(probe.interval)),
+                Cell(numbers.share_of(probe.tpr, probe.n_members)),
+                Cell(numbers.plain(probe.minimum_detectable_auc)),
+                Cell(members),
+            )
+        )
+    return Table(
+        caption="Attacks. Power is the smallest AUC that these sample sizes would have told from chance.",
+        header=(
+            "Attack",
+            "AUC from 0.4 to 0.8, mark at chance",
+            "AUC",
+            "Found at 1\u00a0% false alarms",
+            "Power",
+            "Members / others",
+        ),
+        rows=tuple(body),
+        right=(2, 3, 4, 5),
+    )

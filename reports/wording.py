@@ -1,0 +1,166 @@
+"""The words of the report: metrics, transforms and verdicts in plain language. Nothing here sees evidence of one patient."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from synguard.metrics.catalogue import CATALOGUE
+
+__all__ = [
+    "FIDELITY",
+    "LANES",
+    "SIGNS",
+    "STANDING_LIMITS",
+    "STATE_WORDS",
+    "STATUS_WORDS",
+    "VERDICT_WORDS",
+    "metric_title",
+    "probe_title",
+    "transform_words",
+    "with_titles",
+]
+
+VERDICT_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "pass": "Passed",
+        "warn": "Passed with warnings",
+        "fail": "Not for release",
+        "insufficient": "No decision",
+        "error": "No decision",
+    }
+)
+STATUS_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "pass": "Pass",
+        "warn": "Warning",
+        "fail": "Fail",
+        "insufficient": "Too little",
+        "invalid": "Invalid",
+        "error": "Error",
+        "waived": "Waived",
+        "not_tested": "Not tested",
+    }
+)
+SIGNS: Mapping[str, str] = MappingProxyType(
+    {
+        "pass": "✓",
+        "warn": "!",
+        "fail": "✕",
+        "insufficient": "?",
+        "invalid": "⊘",
+        "error": "!!",
+        "waived": "~",
+        "not_tested": "–",
+    }
+)
+STATE_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "insufficient": "too few",
+        "invalid": "invalid",
+        "not_tested": "not tested",
+        "error": "unfinished",
+    }
+)
+LANES: Mapping[str, str] = MappingProxyType(
+    {"exact": "exact copy", "verified": "verified copy", "none": "alike", "review": "for review"}
+)
+
+_GROUPS: Mapping[str, str] = MappingProxyType(
+    {"accepted": "in what would be released", "copies": "as copies", "labels": "for their labels"}
+)
+FIDELITY: Mapping[str, str] = MappingProxyType(
+    {
+        "frechet_distance": "lower is better",
+        "kernel_distance": "lower is better",
+        "precision": "share of candidates that look real",
+        "recall": "share of real images that candidates reach",
+        "density": "how densely real images surround candidates",
+        "coverage": "share of real images with a candidate near",
+        "blind_auc": "how well a classifier tells them apart, 0.5 is best",
+    }
+)
+_TRANSFORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "blur": "blurred",
+        "blurred": "blurred",
+        "brightened": "brightened ×{}",
+        "brightness": "brightness ×{}",
+        "combined": "several changes together",
+        "contrast": "contrast ×{}",
+        "crop": "cropped to {} % of each side",
+        "darkened": "darkened ×{}",
+        "flip": "mirrored",
+        "flip h": "mirrored left to right",
+        "flip v": "mirrored top to bottom",
+        "identity": "unchanged",
+        "jpeg": "JPEG at quality {}",
+        "mirror": "mirrored",
+        "mirrored": "mirrored",
+        "mirrored horizontal": "mirrored left to right",
+        "mirrored horizontally": "mirrored left to right",
+        "mirrored vertical": "mirrored top to bottom",
+        "mirrored vertically": "mirrored top to bottom",
+        "noise": "noise of {}",
+        "none": "unchanged",
+        "rot": "turned by {}°",
+        "rotated": "turned by {}°",
+        "scale": "enlarged ×{}",
+        "scaled": "enlarged ×{}",
+        "shift": "shifted",
+        "shifted": "shifted",
+        "transpose": "mirrored along the diagonal",
+        "transposed": "mirrored along the diagonal",
+        "turned": "turned by {}°",
+    }
+)
+_HEAD = re.compile(r"([a-z][a-z0-9_.]+)(?: \(([^()]*)\))?: ")
+_STEP = re.compile(r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?")
+
+STANDING_LIMITS = (
+    "The findings hold for exactly these images, this private set and this model, as their digests name them.",
+    "Copies changed in ways that were not planted may pass unseen.",
+    "An attack that was not run, or one invented later, may see more than these did.",
+    "Looking real is not being private, and a pass is not a legal opinion.",
+)
+
+
+def metric_title(name: str, group: str | None = None) -> str:
+    """A metric's name in words, with its group; a name that is not in the catalogue shows as "Other"."""
+    title = CATALOGUE[name].title if name in CATALOGUE else "Other"
+    if group is None:
+        return title
+    return f"{title} {_GROUPS[group]}" if group in _GROUPS else f"{title}: {transform_words(group) or group}"
+
+
+def with_titles(sentence: str) -> str:
+    """A sentence of the gate with the metric's name at its head, if any, in words."""
+    found = _HEAD.match(sentence)
+    if found is None or found[1] not in CATALOGUE:
+        return sentence
+    return f"{metric_title(found[1], found[2])}: {sentence[found.end() :]}"
+
+
+def probe_title(name: str) -> str:
+    """A membership probe's name in words."""
+    words = name.replace("membership.", "").replace("_", " ").replace(".", " ").replace("-", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def transform_words(name: str) -> str | None:
+    """A transform such as `mirrored+jpeg-40` in words; None where a step of it is not known."""
+    said = []
+    for step in re.split(r"\s*[+,;]\s*", name.strip().lower()):
+        found = _STEP.fullmatch(step)
+        words = _TRANSFORMS.get(re.sub(r"[_-]", " ", found[1])) if found else None
+        if found is None or words is None:
+            return None
+        said.append(_filled(words, found[2]))
+    return ", ".join(said)
+
+
+def _filled(words: str, amount: str | None) -> str:
+    if amount is not None:
+        return words.format(amount) if "{}" in words else words
+    return re.sub(r" (?:×|of |at quality |by |to )?\{\}.*", "", words)

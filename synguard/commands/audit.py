@@ -1,0 +1,98 @@
+"""`audit` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from synguard.commands import options
+from synguard.commands.terminal import finish, progress_display
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@click.option("--private", required=True, help="The images that the generator was trained on.")
+@click.option("--holdout", required=True, help="Images of other patients from the same source, never seen by the generator.")
+@click.option("--synthetic", required=True, help="The images that are to be released.")
+@click.option("--patient", help="Metadata column with the patient id, in the private set and the holdout.")
+@click.option("--policy", default="public-release", show_default=True, help="A built-in policy or a policy file.")
+@click.option("--conditions", help="YAML file with the condition schema, or 'none' for an unlabelled release.")
+@click.option("--model", type=click.Path(path_type=Path), help="Pipeline folder of the generator, for the white-box probes.")
+@click.option("--releases-model", is_flag=True, help="The model's weights are to be released too.")
+@click.option("--index", type=click.Path(path_type=Path), help="Prepared folder of `synguard index build`.")
+@click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels at which images are audited.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
+@click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
+@click.option("--skip-unreadable", is_flag=True, help="Count and report unreadable images instead of stopping.")
+@options.out
+@options.fail_on_warn
+@options.as_json
+@options.quiet
+def audit(
+    private: str,
+    holdout: str,
+    synthetic: str,
+    patient: str | None,
+    policy: str,
+    conditions: str | None,
+    model: Path | None,
+    releases_model: bool,
+    index: Path | None,
+    size: int | None,
+    batch_size: int | None,
+    seed: int,
+    skip_unreadable: bool,
+    out: Path,
+    fail_on_warn: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Audit images that exist already, decide by the policy, and write the report.
+
+    \b
+    Example:
+      synguard audit --private private --holdout holdout --synthetic made --out runs/audit
+    """
+    from synguard.runs.execute import audit as execute
+
+    with progress_display(quiet) as progress:
+        result = execute(
+            private=private,
+            holdout=holdout,
+            synthetic=synthetic,
+            patient=patient,
+            policy=policy,
+            conditions=conditions,
+            model=model,
+            releases_model=releases_model,
+            index=index,
+            size=size,
+            batch_size=batch_size,
+            seed=seed,
+            skip_unreadable=skip_unreadable,
+            out=out,
+            progress=progress,
+        )
+    finish(result, as_json=as_json, fail_on_warn=fail_on_warn)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--edition", type=click.Choice(["internal", "public"]), default="internal", show_default=True)
+def report(run: Path, edition: str) -> None:
+    """Write the report of a run again, from what the run recorded.
+
+    \b
+    Example:
+      synguard report runs/first --edition public
+    """
+    from reports import render
+    from synguard.runs.listing import require_finished
+
+    require_finished(run)
+    click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
+
+
+COMMANDS = (audit, report)

@@ -1,0 +1,148 @@
+"""`demo`, `init`, `train`, `generate`, `generate-and-audit`, `runs list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from synguard.commands import options
+from synguard.commands.terminal import finish, print_json, progress_display
+
+__all__ = ["COMMANDS"]
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="New folder.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the phantom patients and of everything after them.")
+@options.quiet
+def demo(out: Path, seed: int, quiet: bool) -> None:
+    """The whole thing on invented patients: a clean release that passes, a leaky one that is refused.
+
+    Draws 2,000 phantom patients as private set and 3,000 as holdout, trains a generator, audits 1,000 accepted images, then
+    audits the same release with 15 private images slipped in. Ends with 0 when the first passes and the second is refused.
+
+    \b
+    Example:
+      synguard demo --out demo
+    """
+    from synguard.runs.demo import run_demo
+
+    with progress_display(quiet) as progress:
+        result = run_demo(out, seed=seed, progress=progress)
+    for line in result.lines():
+        click.echo(line)
+    raise click.exceptions.Exit(0 if result.right else 1)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a commented synguard.yaml and policy.yaml to start from.
+
+    \b
+    Example:
+      synguard init my-release
+    """
+    from synguard.runs.starter import write_starter
+
+    for path in write_starter(folder):
+        click.echo(f"wrote {path}")
+
+
+@click.command()
+@CONFIG
+@options.out
+@options.quiet
+def train(config: Path, out: Path, quiet: bool) -> None:
+    """Train the generator only, and save it as a diffusers pipeline folder.
+
+    Training that was interrupted goes on where it was when the command is given again with the same folder.
+
+    \b
+    Example:
+      synguard train synguard.yaml --out generator
+    """
+    from synguard.runs.generator import train_only
+
+    with progress_display(quiet) as progress:
+        path = train_only(config, out, progress=progress)
+    click.echo(f"generator: {path}")
+
+
+@click.command()
+@CONFIG
+@options.out
+@click.option("--images", type=click.IntRange(min=1), help="How many; by default release.images of the configuration.")
+@options.quiet
+def generate(config: Path, out: Path, images: int | None, quiet: bool) -> None:
+    """Generate candidates only. They are marked unaudited: no gate has looked at them.
+
+    \b
+    Example:
+      synguard generate synguard.yaml --out candidates --images 200
+    """
+    from synguard.runs.generator import generate_only
+
+    with progress_display(quiet) as progress:
+        path = generate_only(config, out, images=images, progress=progress)
+    click.echo(f"unaudited candidates: {path}")
+
+
+@click.command("generate-and-audit")
+@CONFIG
+@options.out
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@options.fail_on_warn
+@options.as_json
+@options.quiet
+def generate_and_audit(config: Path, out: Path, resume: bool, fail_on_warn: bool, as_json: bool, quiet: bool) -> None:
+    """Train or load a generator, generate and audit in batches, decide, and write the report.
+
+    \b
+    Example:
+      synguard generate-and-audit synguard.yaml --out runs/first
+      synguard generate-and-audit synguard.yaml --out runs/first --resume
+    """
+    from synguard.runs.execute import generate_and_audit as execute
+
+    with progress_display(quiet) as progress:
+        result = execute(config, out, resume=resume, progress=progress)
+    finish(result, as_json=as_json, fail_on_warn=fail_on_warn)
+
+
+@click.group()
+def runs() -> None:
+    """Look at runs.
+
+    \b
+    Example:
+      synguard runs list runs
+    """
+
+
+@runs.command("list")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@options.as_json
+def runs_list(folder: Path, as_json: bool) -> None:
+    """List the runs under a folder, oldest first: state, decision, images, name.
+
+    \b
+    Example:
+      synguard runs list runs
+    """
+    from synguard.runs.listing import list_runs
+
+    rows = list_runs(folder)
+    if as_json:
+        print_json([row.as_dict() for row in rows])
+        return
+    for row in rows:
+        click.echo(row.line())
+    if not rows:
+        click.echo(f"no runs under {folder}", err=True)
+
+
+COMMANDS = (demo, init, train, generate, generate_and_audit, runs)

@@ -1,0 +1,271 @@
+"""Readers: an image folder, a table of paths or a MedMNIST file becomes an `ImageSet`, or one error that says what is wrong.
+
+What a source may be is told at `read_images`. All its images are looked at before it fails, so that one message
+tells how many cannot be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from synguard.config import DataSource
+from synguard.data._medmnist import Split, read_split, splits
+from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_name
+from synguard.data._tables import TABLE_SUFFIXES, parse_table
+from synguard.data.decode import LIMITS, decode_image, image_format, native_side, square
+from synguard.data.images import ImageSet
+from synguard.errors import InputError, UnreadableImageError
+from synguard.protocols import Images
+
+__all__ = ["Progress", "read_images", "shorter_side"]
+
+_Item = TypeVar("_Item")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the number of all."""
+
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".j2k", ".jfif"),
+    *(".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"),
+)
+"""A file of these counts as an image of the set even where we cannot decode it: an image that nobody audits is dangerous."""
+
+_IMAGE_FORMATS = frozenset({"PNG", "JPEG", "WebP", "TIFF", "DICOM", "GIF"})
+_MAP_FROM = 2**30  # bytes of pixels from which they are kept in a file
+_SOURCES = "an image folder, a .csv, .jsonl or .parquet table of paths, or a MedMNIST .npz"
+
+
+def read_images(
+    source: DataSource,
+    *,
+    size: int,
+    name: str,
+    base: Path | None = None,
+    skip_unreadable: bool = False,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """All images of a source, decoded to `size` x `size` RGB; see `decode.decode_image` for how.
+
+    `source.path` is relative to `base` (default: the current folder), or an address that fsspec can open. It is
+
+    * an image folder with `metadata.csv`, `.jsonl` or `.parquet` at its top, whose column `file_name` names each image of
+      the folder exactly once; or without metadata, then all images below it, sorted by path (folder names are not labels);
+    * a CSV, JSONL or Parquet table with a column `file_name` or `path`, relative to the table's folder;
+    * a MedMNIST file, `name.npz` or `name.npz#train,val`; files are called `train/17`, labels are the column `label`, and
+      the digest is of the row's pixels.
+
+    Metadata columns are pandas `string`, empty cells NA. Raises InputError for anything that is missing, named twice,
+    unlisted or outside the folder, UnreadableImageError naming the first image that cannot be decoded and how many cannot;
+    with `skip_unreadable` these are left out and listed in `ImageSet.skipped`.
+    """
+    path, _, wanted = source.path.partition("#") if ".npz#" in source.path else (source.path, "", "")
+    store, file = _locate(path, base or Path.cwd())
+    if file is not None and file.endswith(".npz"):
+        images = _read_medmnist(store, file, wanted, size, name, progress)
+    else:
+        table = _folder_table(store) if file is None else _path_table(store, file)
+        images = _read_files(store, table, size, name, skip_unreadable, progress)
+    where = f"{store.where}/{file}" if file else store.where
+    return images if source.patient is None else _with_patients(images, source.patient, where)
+
+
+def shorter_side(source: DataSource, *, base: Path | None = None) -> int:
+    """The shorter side in pixels of a source's first image, from its header alone. Raises as `read_images` does."""
+    path, _, wanted = source.path.partition("#") if ".npz#" in source.path else (source.path, "", "")
+    store, file = _locate(path, base or Path.cwd())
+    if file is not None and file.endswith(".npz"):
+        where, data = f"{store.where}/{file}", store.read(file)
+        first = next(iter(read_split(data, splits(data, wanted, where)[0], where).images))
+        return min(first.shape[:2])
+    table = _folder_table(store) if file is None else _path_table(store, file)
+    name = str(table["file_name"].iloc[0])
+    return native_side(store.read(name, LIMITS.bytes), where=f"{store.where}/{name}")
+
+
+def _locate(path: str, base: Path) -> tuple[Store, str | None]:
+    """The folder, and the table or MedMNIST file in it, or None where the folder itself is the set."""
+    if is_url(path):
+        store = RemoteStore(path)
+        if store.is_folder():
+            return store, None
+        folder, _, file = path.rstrip("/").rpartition("/")
+        if not store.is_file() or not file.endswith((*TABLE_SUFFIXES, ".npz")):
+            raise InputError.of(path, "a file of another kind" if store.is_file() else "nothing", _SOURCES)
+        return RemoteStore(folder), file
+    local = Path(unquote(urlsplit(path).path)) if path.startswith("file://") else base / path
+    if local.is_dir():
+        return LocalStore(local), None
+    if not local.is_file() or local.suffix not in (*TABLE_SUFFIXES, ".npz"):
+        raise InputError.of(local, "a file of another kind" if local.exists() else "nothing", _SOURCES)
+    return LocalStore(local.parent), local.name
+
+
+def _folder_table(store: Store) -> pd.DataFrame:
+    """The metadata of an image folder; without any, the names of its images alone."""
+    names = store.names()
+    tables = [name for name in names if name.rpartition("/")[2] in {f"metadata{suffix}" for suffix in TABLE_SUFFIXES}]
+    images = [name for name in names if name not in tables and _is_image(store, name)]
+    if not images:
+        raise InputError.of(store.where, "a folder without images", "at least one image")
+    if not tables:
+        return pd.DataFrame({"file_name": pd.array(images, dtype="string")})
+    if len(tables) > 1 or "/" in tables[0]:
+        raise InputError.of(store.where, " and ".join(tables[:2]), "one metadata table, at the top of the folder")
+    where = f"{store.where}/{tables[0]}"
+    table = _listed(parse_table(store.read(tables[0]), where), ("file_name",), where)
+    listed = set(table["file_name"])
+    if unlisted := [name for name in images if name not in listed]:
+        found = f"{unlisted[0]}" + (f" and {len(unlisted) - 1} more images" if len(unlisted) > 1 else "")
+        raise InputError.of(where, f"no row for {found}", "a row for each image of the folder")
+    return table
+
+
+def _path_table(store: Store, file: str) -> pd.DataFrame:
+    where = f"{store.where}/{file}"
+    return _listed(parse_table(store.read(file), where), ("file_name", "path"), where)
+
+
+def _listed(table: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
+    """The table with checked, shortened names in the column `file_name`."""
+    column = next((name for name in columns if name in table.columns), None)
+    if column is None:
+        found = ", ".join(table.columns[:8]) or "none"
+        raise InputError.of(where, f"the columns {found}", f"a column {' or '.join(columns)}")
+    if table.empty:
+        raise InputError.of(where, "no rows", "a row for each image")
+    names: dict[str, int] = {}
+    for row, value in enumerate(table[column], start=1):
+        if pd.isna(value):
+            raise InputError.of(f"{where} row {row}", f"an empty {column}", "a path")
+        name = safe_name(str(value), f"{where} row {row}")
+        if name in names:
+            raise InputError.of(f"{where} row {row}", f"{name!r} as in row {names[name]}", "each image once")
+        names[name] = row
+    return table.assign(file_name=pd.array(list(names), dtype="string"))
+
+
+def _is_image(store: Store, name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) or image_format(store.head(name, 132)) in _IMAGE_FORMATS
+
+
+def _read_files(
+    store: Store, table: pd.DataFrame, size: int, name: str, skip_unreadable: bool, progress: Progress | None
+) -> ImageSet:
+    names = [str(value) for value in table["file_name"]]
+    pixels = _allocate(len(names), size)
+
+    def read(row: int) -> str | UnreadableImageError:
+        try:
+            data = store.read(names[row], LIMITS.bytes)
+            pixels[row] = decode_image(data, size=size, where=f"{store.where}/{names[row]}")
+        except UnreadableImageError as error:
+            return error
+        return hashlib.sha256(data).hexdigest()
+
+    digests: list[str] = []
+    bad: dict[int, UnreadableImageError] = {}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for row, result in enumerate(_counted(pool.map(read, range(len(names))), len(names), progress)):
+            if isinstance(result, UnreadableImageError):
+                bad[row] = result
+            else:
+                digests.append(result)
+    if bad and (not skip_unreadable or not digests):
+        _refuse(list(bad.values()), [names[row] for row in bad])
+    good = [row for row in range(len(names)) if row not in bad]
+    if bad:
+        for to, row in enumerate(good):  # in place: the pixels may be larger than the memory
+            pixels[to] = pixels[row]
+    files = tuple(names[row] for row in good)
+    return ImageSet(
+        name=name,
+        files=files,
+        sha256=tuple(digests),
+        pixels=pixels[: len(good)],
+        patients=np.array(files, dtype=np.str_),
+        metadata=table.iloc[good].reset_index(drop=True),
+        has_patient_ids=False,
+        skipped=tuple(names[row] for row in bad),
+    )
+
+
+def _refuse(errors: Sequence[UnreadableImageError], names: Sequence[str]) -> None:
+    more = f"; {len(names) - 1} more cannot be read, the next is {names[1]}" if len(names) > 1 else ""
+    raise UnreadableImageError(f"{errors[0]}{more}") from errors[0]
+
+
+def _read_medmnist(store: Store, file: str, wanted: str, size: int, name: str, progress: Progress | None) -> ImageSet:
+    where = f"{store.where}/{file}"
+    data = store.read(file)
+    parts = [read_split(data, split, where) for split in splits(data, wanted, where)]
+    total = sum(part.rows for part in parts)
+    pixels = _allocate(total, size)
+    digests = []
+    for row, image in enumerate(_counted((image for part in parts for image in part.images), total, progress)):
+        digests.append(hashlib.sha256(image.tobytes()).hexdigest())
+        pixels[row] = square(Image.fromarray(image).convert("RGB"), size)
+    files = tuple(f"{part.name}/{row}" for part in parts for row in range(part.rows))
+    return ImageSet(
+        name=name,
+        files=files,
+        sha256=tuple(digests),
+        pixels=pixels,
+        patients=np.array(files, dtype=np.str_),
+        metadata=_labels(parts, files),
+        has_patient_ids=False,
+    )
+
+
+def _labels(parts: Sequence[Split], files: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame({"file_name": pd.array(list(files), dtype="string")})
+    for column in dict.fromkeys(column for part in parts for column in part.labels):
+        values = [value for part in parts for value in part.labels.get(column, [None] * part.rows)]
+        frame[column] = pd.array(values, dtype="string")
+    return frame
+
+
+def _with_patients(images: ImageSet, column: str, where: str) -> ImageSet:
+    if column not in images.metadata.columns:
+        found = ", ".join(images.metadata.columns[:8])
+        raise InputError.of(f"{where}: patient", f"the columns {found}", f"a column {column!r}")
+    values = images.metadata[column]
+    if values.isna().any():
+        row = int(values.isna().to_numpy().argmax())
+        raise InputError.of(f"{where}: {images.files[row]}", f"no {column}", "a patient id for each image")
+    return ImageSet(
+        name=images.name,
+        files=images.files,
+        sha256=images.sha256,
+        pixels=images.pixels,
+        patients=values.to_numpy(dtype=np.str_),
+        metadata=images.metadata,
+        has_patient_ids=True,
+        skipped=images.skipped,
+    )
+
+
+def _counted(items: Iterable[_Item], total: int, progress: Progress | None) -> Iterable[_Item]:
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            progress(done, total)
+
+
+def _allocate(count: int, size: int) -> Images:
+    """Room for the pixels: memory, or from 1 GiB on a file that vanishes with the process and only its owner can read."""
+    shape = (count, size, size, 3)
+    if count * size * size * 3 < _MAP_FROM:
+        return np.empty(shape, dtype=np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

@@ -1,0 +1,244 @@
+"""The gate: holds every check of a policy against the metrics of a run and decides on the release. Pure.
+
+How one limit is held against one metric:
+
+- Counts over everything there is (`held_on` "value" in the catalogue) are held on the value, all else on its bound.
+- A limit is broken strictly beyond it. A broken `fail` limit is a fail, unless even a perfectly clean release of the same
+  size would have broken it and the opposite bound does not prove the breach: then the evidence is too small.
+- No evidence is no pass: a metric that is absent, insufficient, invalid or errored leaves its check undecided (exit 22).
+  An audit that errored is missing evidence too, not an internal error: the run is whole, its record is signed, and
+  a fail elsewhere still decides (20 before 22). Exit 1 is left for runs that could not write their results.
+- A copy that was seen is a breach, even where the holdout is spoilt: broken limits on a census fail in every state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from synguard.governance import wording
+from synguard.governance.limits import Limit
+from synguard.governance.policy import LEVELS, Check, Policy
+from synguard.metrics.catalogue import CATALOGUE, MetricSpec
+from synguard.metrics.sample_size import clean_bound
+from synguard.results import CheckResult, Decision, ExitCode, Metric, Status
+
+__all__ = ["SEVERITY", "decide"]
+
+SEVERITY: tuple[Status, ...] = ("fail", "error", "invalid", "insufficient", "warn", "waived", "pass")
+"""Statuses from the one that weighs most."""
+
+_EXIT: dict[Status, ExitCode] = {
+    "fail": ExitCode.FAIL,
+    "error": ExitCode.EVIDENCE,
+    "invalid": ExitCode.EVIDENCE,
+    "insufficient": ExitCode.EVIDENCE,
+    "warn": ExitCode.WARN,
+    "waived": ExitCode.PASS,
+    "pass": ExitCode.PASS,
+}
+_DECIDED: dict[Status, Literal["pass", "warn", "fail", "insufficient", "error"]] = {
+    "fail": "fail",
+    "error": "error",
+    "invalid": "insufficient",
+    "insufficient": "insufficient",
+    "warn": "warn",
+    "waived": "warn",
+    "pass": "pass",
+}
+
+
+def decide(policy: Policy, metrics: Sequence[Metric], *, released: Sequence[str], fail_on_warn: bool = False) -> Decision:
+    """The decision on a release that consists of `released` ("images", "model"), from the metrics of its audits.
+
+    Every check that applies gives one result for each metric it looks at; the weightiest decides. A policy of which no check
+    applies, or a release of something that the policy does not speak of, is never a pass.
+    """
+    results: list[CheckResult] = []
+    for check in policy.checks:
+        if _applies(check, released):
+            results += _hold(check, metrics, policy.confidence)
+    if not results:
+        results = [_about_policy("no-check", "the policy has no check that applies, and nothing passes unchecked")]
+    unspoken = [what for what in released if what not in policy.releases]
+    if unspoken or not released:
+        what = f"a release of {' and '.join(unspoken)}" if unspoken else "a release of nothing"
+        results.append(_about_policy("release-covered", f"the policy {policy.name} says nothing about {what}"))
+    return _combine(policy, results, fail_on_warn)
+
+
+def _applies(check: Check, released: Sequence[str]) -> bool:
+    return check.when == "always" or (check.when == "model released") == ("model" in released)
+
+
+def _hold(check: Check, metrics: Sequence[Metric], confidence: float) -> list[CheckResult]:
+    """One check against all metrics that it names."""
+    named = [metric for metric in metrics if metric.name == check.metric]
+    if check.each_group:
+        return _hold_each_group(check, [m for m in named if m.group is not None], named, confidence)
+    results = []
+    for group in check.groups or (check.group,):
+        found = [metric for metric in named if metric.group == group]
+        results += [_judge(check, metric, confidence) for metric in found] or [_missing(check, group)]
+    return results
+
+
+def _hold_each_group(
+    check: Check, grouped: Sequence[Metric], named: Sequence[Metric], confidence: float
+) -> list[CheckResult]:
+    small = [metric for metric in grouped if metric.state == "measured" and metric.n < check.smallest_group]
+    results = [_judge(check, metric, confidence) for metric in grouped if metric not in small]
+    if small:
+        results.append(replace(_blank(check, None, "warn"), reason=wording.small_groups(check, small)))
+    if not results:
+        # An audit that could not run has no groups to speak of, but says so once for all of them.
+        whole = [metric for metric in named if metric.state == "not_tested"]
+        results = [_judge(check, metric, confidence) for metric in whole] or [_missing(check, None)]
+    return results
+
+
+def _judge(check: Check, metric: Metric, confidence: float) -> CheckResult:
+    """One check against one metric."""
+    spec = CATALOGUE[check.metric]
+    seen = _census_breach(check, metric, spec)
+    if seen is not None:
+        return _result(check, metric, "fail", seen, seen)
+    unusable = _unusable(check, metric, spec, confidence)
+    if unusable is not None:
+        status, problem = unusable
+        return _result(check, metric, status, None, _heaviest(check), problem=problem)
+    for level in LEVELS:
+        limit = check.limits.get(level)
+        if limit is None or not limit.breaks(_held(metric, spec, limit)):
+            continue
+        if level == "warn":
+            return _result(check, metric, "warn", limit, limit)
+        if _too_small(metric, spec, limit, confidence) and not _proven(metric, spec, limit):
+            return _result(check, metric, "insufficient", limit, limit)
+        return _result(check, metric, "fail" if level == "fail" else "invalid", limit, limit)
+    return _result(check, metric, "pass", None, _heaviest(check))
+
+
+def _census_breach(check: Check, metric: Metric, spec: MetricSpec) -> Limit | None:
+    """The fail limit that a full count breaks, whatever the state of the evidence otherwise."""
+    limit = check.limits.get("fail")
+    if limit is None or spec.held_on != "value" or spec.family != "census" or metric.unit != spec.unit:
+        return None
+    if metric.value is None or math.isnan(metric.value) or (limit.of_n and metric.n <= 0):
+        return None
+    return limit if limit.breaks(_held(metric, spec, limit)) else None
+
+
+def _unusable(check: Check, metric: Metric, spec: MetricSpec, confidence: float) -> tuple[Status, str] | None:
+    """Why the metric cannot be held against a limit, and what that makes of the check."""
+    note = f": {metric.note}" if metric.note else ""
+    if metric.state == "not_tested":
+        return check.not_tested, f"not tested{note}"
+    if metric.state == "insufficient":
+        return "insufficient", f"too little evidence{note}"
+    if metric.state == "invalid":
+        return "invalid", f"the evidence is invalid{note}"
+    if metric.state != "measured":
+        return "error", f"the audit ended with an error{note}"
+    if metric.unit != spec.unit:
+        return "error", f'the audit reports it in "{metric.unit}", the catalogue in "{spec.unit}"'
+    if metric.value is None or math.isnan(metric.value):
+        return "error", "the audit reports no value"
+    if metric.n <= 0:
+        return "insufficient", f"measured on no {spec.sample}"
+    if spec.held_on == "value":
+        return None
+    if metric.bounds is None or any(math.isnan(bound) for bound in metric.bounds) or metric.bounds[0] > metric.bounds[1]:
+        return "error", "the audit reports no confidence bounds"
+    if metric.confidence < confidence:
+        return "insufficient", f"bounds at {100 * metric.confidence:g} %, and the policy asks for {100 * confidence:g} %"
+    return None
+
+
+def _held(metric: Metric, spec: MetricSpec, limit: Limit) -> float:
+    """The figure that the limit is held against; only asked of metrics that are usable."""
+    if limit.of_n:
+        return (metric.value or 0.0) / metric.n
+    if spec.held_on == "value" or metric.bounds is None:
+        return math.nan if metric.value is None else metric.value
+    return metric.bounds[1] if spec.held_on == "upper" else metric.bounds[0]
+
+
+def _proven(metric: Metric, spec: MetricSpec, limit: Limit) -> bool:
+    """Whether the whole interval is beyond the limit."""
+    if spec.held_on == "value" or metric.bounds is None:
+        return True
+    return limit.breaks(metric.bounds[0] if spec.held_on == "upper" else metric.bounds[1])
+
+
+def _too_small(metric: Metric, spec: MetricSpec, limit: Limit, confidence: float) -> bool:
+    """Whether a perfectly clean release with the same samples would have broken the limit as well."""
+    if spec.held_on == "value":
+        return False
+    if metric.attainable is not None:
+        return limit.breaks(metric.attainable[1] if spec.held_on == "upper" else metric.attainable[0])
+    if spec.family not in ("rate", "recall", "share_half"):  # for the others, n alone does not tell the bound
+        return False
+    bound = clean_bound(spec.family, metric.n, confidence)
+    return bound is not None and limit.breaks(bound)
+
+
+def _combine(policy: Policy, results: Sequence[CheckResult], fail_on_warn: bool) -> Decision:
+    weightiest = min((result.status for result in results), key=SEVERITY.index)
+    codes = {_EXIT[result.status] for result in results}
+    if not fail_on_warn:
+        codes = {ExitCode.PASS if code is ExitCode.WARN else code for code in codes}
+    open_ = [result for result in results if result.status != "pass"]
+    open_.sort(key=lambda result: (SEVERITY.index(result.status), not result.blocker))
+    reasons = tuple(dict.fromkeys(result.reason for result in open_))
+    return Decision(
+        status=_DECIDED[weightiest],
+        exit_code=int(next(code for code in ExitCode.precedence() if code in codes)),
+        reasons=reasons or (wording.all_passed(policy, len(results)),),
+        checks=tuple(results),
+    )
+
+
+def _heaviest(check: Check) -> Limit:
+    return next(check.limits[level] for level in LEVELS if level in check.limits)
+
+
+def _blank(check: Check, group: str | None, status: Status) -> CheckResult:
+    return CheckResult(
+        id=check.id,
+        metric=check.metric,
+        group=group,
+        status=status,
+        reason="",
+        limit=str(_heaviest(check)),
+        unit=CATALOGUE[check.metric].unit,
+        blocker=check.blocker,
+        title=check.title,
+    )
+
+
+def _missing(check: Check, group: str | None) -> CheckResult:
+    """Absent is worse than not tested: nobody even said why, so `not_tested` does not excuse it."""
+    return replace(_blank(check, group, "insufficient"), reason=wording.missing(check, group))
+
+
+def _about_policy(name: str, reason: str) -> CheckResult:
+    return CheckResult(id=name, metric="", status="insufficient", reason=f"{reason[0].upper()}{reason[1:]}.", title=reason)
+
+
+def _result(
+    check: Check, metric: Metric, status: Status, broken: Limit | None, limit: Limit, *, problem: str = ""
+) -> CheckResult:
+    spec = CATALOGUE[check.metric]
+    usable = not problem and metric.value is not None
+    return replace(
+        _blank(check, metric.group, status),
+        value=metric.value,
+        interval=metric.interval,
+        bound=_held(metric, spec, limit) if usable else None,
+        limit=str(limit),
+        n=metric.n,
+        reason=wording.sentence(check, metric, status, broken, limit, problem),
+    )

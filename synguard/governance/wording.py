@@ -1,0 +1,100 @@
+"""The sentences of a decision: what was found, on how many images, against which limit, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synguard.governance.limits import COUNTS, Limit, shown
+from synguard.governance.policy import Check, Policy
+from synguard.metrics.catalogue import CATALOGUE, MetricSpec
+from synguard.results import CheckResult, Metric, Status
+
+__all__ = ["all_passed", "figure", "missing", "sentence", "small_groups", "without_names"]
+
+
+def sentence(check: Check, metric: Metric, status: Status, broken: Limit | None, limit: Limit, problem: str) -> str:
+    """One check's result on one metric, as a whole sentence."""
+    name = _name(check.metric, metric.group)
+    if problem:
+        end = "." if status == "warn" else ", and a check without evidence does not pass."
+        return f"{name}: {problem}{end}" if status != "error" else f"{name}: {problem}, and what errored does not pass."
+    spec = CATALOGUE[check.metric]
+    text = f"{name}: {figure(metric, spec)}{_bound(metric, spec, limit)}"
+    if broken is None:
+        return f"{text}; it may not be {limit}."
+    if status == "insufficient":
+        return f"{text}; it may not be {limit}. {_too_few(metric, spec, limit)}"
+    verb = {"fail": "fails", "warn": "warns", "invalid": "spoils the evidence"}.get(status, "breaks")
+    note = f" ({metric.note})" if metric.note else ""
+    return f"{text}; {verb} {broken}{note}."
+
+
+def figure(metric: Metric, spec: MetricSpec) -> str:
+    """The value with its n: "15 of 1,000 images", "12 of 1,000 images (1.2 %)", "0.521 on 900 images a side"."""
+    if metric.value is None:
+        return "no value"
+    sample = _sample(metric.n, spec.sample)
+    if spec.unit in COUNTS:
+        return f"{metric.value:,.0f} of {sample}" if spec.unit == "images" and metric.n else shown(metric.value, spec.unit)
+    count = metric.value * metric.n
+    if spec.unit == "share" and spec.family in ("rate", "recall", "census") and abs(count - round(count)) < 1e-6 * metric.n:
+        percent = f" ({shown(metric.value, 'share')})" if 0 < round(count) < metric.n else ""
+        return f"{round(count):,} of {sample}{percent}"
+    return f"{shown(metric.value, spec.unit)} on {sample}"
+
+
+def missing(check: Check, group: str | None) -> str:
+    """For a metric that is not among the results."""
+    which = "any group of it" if check.each_group else "it"
+    return f"{_name(check.metric, group)}: the results do not have {which}, and a check without evidence does not pass."
+
+
+def small_groups(check: Check, small: Sequence[Metric]) -> str:
+    """For groups below the policy's smallest group."""
+    some = ", ".join(f"{metric.group} ({metric.n:,})" for metric in small[:8])
+    more = f" and {len(small) - 8} more" if len(small) > 8 else ""
+    return f"{check.metric}: not judged by themselves, with fewer than {check.smallest_group:,} images each: {some}{more}."
+
+
+def all_passed(policy: Policy, checks: int) -> str:
+    """For a decision with nothing to complain of; says what was found, never that a release is safe."""
+    return f"All {checks} checks of {policy.name} {policy.version} hold, at the power that the audit shows for itself."
+
+
+def without_names(result: CheckResult) -> str:
+    """A check's result from its figures alone. Reasons may quote an audit's note, which may name patients' files."""
+    value = "no figure" if result.value is None else shown(result.value, result.unit)
+    held = f", held against the limit at {shown(result.bound, _unit_held(result))}" if result.bound is not None else ""
+    limit = f"; the limit is {result.limit}" if result.limit else ""
+    return f"{_name(result.metric or result.id, result.group)}: {result.status}: {value} (n = {result.n:,}{held}){limit}."
+
+
+def _unit_held(result: CheckResult) -> str:
+    return "share" if "%" in result.limit else result.unit
+
+
+def _name(metric: str, group: str | None) -> str:
+    return f"{metric} ({group})" if group else metric
+
+
+def _sample(n: int, sample: str) -> str:
+    """The n in words; "images a side" and the like only have a plural."""
+    return f"{n:,} {COUNTS[sample] if n == 1 and sample in COUNTS else sample}"
+
+
+def _bound(metric: Metric, spec: MetricSpec, limit: Limit) -> str:
+    if spec.held_on == "value" or metric.bounds is None:
+        return ""
+    bound = metric.bounds[1] if spec.held_on == "upper" else metric.bounds[0]
+    text = shown(bound, spec.unit)
+    if text == shown(limit.value, limit.unit) and bound != limit.value:  # so near that three digits hide the difference
+        text = shown(bound, spec.unit, 6)
+    return f", {spec.held_on} {100 * metric.confidence:g} % bound {text}"
+
+
+def _too_few(metric: Metric, spec: MetricSpec, limit: Limit) -> str:
+    needed = spec.smallest_n(limit.value, metric.confidence)
+    few = f"{_sample(metric.n, spec.sample)} {'is' if metric.n == 1 else 'are'} too few to decide"
+    if needed is None:
+        return f"{few}: even a clean release would break it."
+    return f"{few}: even a clean release needs at least {needed:,} {spec.sample}."

@@ -1,0 +1,486 @@
+"""Every metric that synguard knows by name: unit, direction, how it is held against limits, method and source.
+
+`docs/metrics.md` is `markdown()`. The gate refuses a metric whose unit differs from the one given here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from synguard.metrics import sample_size
+from synguard.metrics.sample_size import Family
+
+__all__ = ["CATALOGUE", "MetricSpec", "markdown", "smallest_n"]
+
+Direction = Literal["lower", "higher"]
+HeldOn = Literal["value", "upper", "lower"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec:
+    """What a metric's name stands for. `direction` tells which is better; `sample` what its `n` counts."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Direction
+    held_on: HeldOn
+    family: Family
+    method: str
+    source: str
+    description: str
+    sample: str = "images"
+    groups: str = ""
+
+    def smallest_n(self, limit: float, confidence: float = 0.95) -> int | None:
+        """Fewest images (`sample` says of which) with which a clean release satisfies `limit`; None where none follows."""
+        return sample_size.smallest_n(self.family, limit, confidence)
+
+
+_COUNT = "Count over every image; no chance error"
+_EXACT = "Exact one-sided bound (Clopper and Pearson)"
+_PATIENTS = "Bootstrap over patients, each side by itself; one-sided bound"
+_BOOTSTRAP = "Bootstrap; one-sided bound"
+
+_CP = "Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
+_ROC = "Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747"
+_LIRA = "Carlini et al. 2022, arXiv:2112.03570, section III"
+_EXTRACT = "Carlini et al. 2023, arXiv:2301.13188"
+_BLIND = "Das et al. 2024, arXiv:2406.16201"
+_SHARE = "Platzer and Reutterer 2021, arXiv:2104.00635, section 3.2"
+_ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846, theorem 5.2"
+_RISKS = "Giomi et al. 2022, arXiv:2211.10460"
+_ROBUST = "Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4"
+_IMPROVED = "Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1"
+_LATER = "Reserved: this version does not measure it, so a limit on it finds no evidence and nothing passes."
+
+
+def _copies(name: str, title: str, description: str, source: str = "synguard") -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="images",
+        direction="lower",
+        held_on="value",
+        family="census",
+        method=_COUNT,
+        source=source,
+        description=description,
+        groups="none: every candidate examined, planted copies excluded; `accepted`: what would be released",
+    )
+
+
+def _auc(name: str, title: str, source: str, description: str, method: str = _PATIENTS, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="AUC",
+        direction="lower",
+        held_on="upper",
+        family="auc",
+        method=method,
+        source=source,
+        description=description,
+        sample="images a side",
+        groups=more.get("groups", ""),
+    )
+
+
+def _tpr(name: str, title: str, description: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="share",
+        direction="lower",
+        held_on="upper",
+        family="tpr",
+        method=f"{_EXACT} on the members; the threshold comes from the non-members",
+        source=_LIRA,
+        description=description,
+        sample="members",
+    )
+
+
+def _share(name: str, title: str, direction: Direction, family: Family, method: str, source: str, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="share",
+        direction=direction,
+        held_on="upper" if direction == "lower" else "lower",
+        family=family,
+        method=method,
+        source=source,
+        description=more["description"],
+        sample=more.get("sample", "images"),
+        groups=more.get("groups", ""),
+    )
+
+
+def _value(name: str, title: str, unit: str, direction: Direction, source: str, description: str, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit=unit,
+        direction=direction,
+        held_on="value",
+        family="census",
+        method=more.get("method", _COUNT),
+        source=source,
+        description=description,
+        sample=more.get("sample", "images"),
+        groups=more.get("groups", ""),
+    )
+
+
+def _distance(name: str, title: str, source: str, description: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="distance",
+        direction="lower",
+        held_on="upper",
+        family="estimate",
+        method=_BOOTSTRAP,
+        source=source,
+        description=description,
+    )
+
+
+_SPECS = (
+    _copies(
+        "memorisation.exact_copies",
+        "Exact copies",
+        "Images whose bytes or decoded pixels equal those of a private image.",
+    ),
+    _copies(
+        "memorisation.verified_copies",
+        "Verified copies",
+        "Images that show a private image, whatever was done to it: likeness beyond that of every calibration image, and "
+        "the same content in the same place after alignment. Exact copies count too.",
+        _EXTRACT,
+    ),
+    _share(
+        "memorisation.near_copy_rate",
+        "Near copies",
+        "lower",
+        "rate",
+        _EXACT,
+        _CP,
+        description="Share of the candidates that are nearer to a private image than an unseen real photograph is, by the "
+        "calibrated likeness, and hold up under alignment.",
+    ),
+    _share(
+        "memorisation.train_holdout_share",
+        "Nearer to private than to holdout",
+        "lower",
+        "share_half",
+        f"{_EXACT}; candidates with the same nearest image count as one",
+        _SHARE,
+        description="Share of the candidates nearer to a private image than to a holdout image, in sets of equal size; ties "
+        "count half. A half where nothing leaks.",
+    ),
+    _value(
+        "memorisation.minimum_detectable_copies",
+        "Fewest copies that would have been seen",
+        "copies",
+        "lower",
+        "synguard; ln 0.05 / ln(1 - lower bound of recall)",
+        "The smallest number of copies of which the audit would have found at least one, with 95 % confidence.",
+        method="From the lower bound of the planted recall",
+        sample="planted copies",
+        groups="none: the weakest transform; one a transform",
+    ),
+    _share(
+        "memorisation.planted_recall",
+        "Planted copies found",
+        "higher",
+        "recall",
+        _EXACT,
+        _CP,
+        description="Share of the copies that the audit planted itself and found again, with the right private image.",
+        sample="planted copies",
+        groups="one a transform",
+    ),
+    _copies(
+        "memorisation.review_images",
+        "Images to look at",
+        "Images on the review list, which holds the false discovery rate at 5 %. Never refused by themselves.",
+        "Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x; Bates et al. 2023, arXiv:2104.08279",
+    ),
+    _auc(
+        "membership.split.auc",
+        "Private against holdout, without any model",
+        _BLIND,
+        "How well a classifier that never sees the generator tells private from holdout images. Above chance, every "
+        "membership figure measures the split and not the generator, and is invalid.",
+    ),
+    _auc(
+        "membership.placebo.auc",
+        "Placebo",
+        _BLIND,
+        "The membership probe on two random halves of the same images, where nothing can be there to find.",
+    ),
+    _auc(
+        "membership.white_box.auc",
+        "Membership, with the model",
+        "Matsumoto et al. 2023, arXiv:2302.03262; Duan et al. 2023, arXiv:2302.01316",
+        "How well the denoiser's loss tells private from holdout images.",
+    ),
+    _tpr(
+        "membership.white_box.tpr_at_fpr_0.01",
+        "Members named with the model, at 1 % false alarms",
+        "Share of the private images that the white-box probe names while it accuses 1 % of the holdout.",
+    ),
+    _auc(
+        "membership.black_box.auc",
+        "Membership, from the images alone",
+        "Hilprecht et al. 2019, doi:10.2478/popets-2019-0067",
+        "How well nearness to the synthetic images tells private from holdout images.",
+    ),
+    _tpr(
+        "membership.black_box.tpr_at_fpr_0.01",
+        "Members named from the images, at 1 % false alarms",
+        "Share of the private images that the black-box probe names while it accuses 1 % of the holdout.",
+    ),
+    _value(
+        "membership.epsilon_lower_bound",
+        "Privacy loss shown by the canaries",
+        "epsilon",
+        "lower",
+        _ONE_RUN,
+        f"Lower bound on epsilon from canaries that were put in or left out by coin. {_LATER}",
+        method="One-run audit; the value is itself a 95 % bound",
+        sample="canaries",
+    ),
+    _value(
+        "training.epsilon_upper_bound",
+        "Privacy loss by the accountant",
+        "epsilon",
+        "lower",
+        "Abadi et al. 2016, arXiv:1607.00133",
+        f"Upper bound on epsilon that the accountant of private training vouches for. {_LATER}",
+        method="Accounting; no chance error",
+    ),
+    _share(
+        "disclosure.singling_out",
+        "Singling out",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the singling-out attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "disclosure.linkability",
+        "Linkability",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the linkage attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "disclosure.inference",
+        "Inference",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the attribute inference attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "labels.agreement",
+        "Asked and read labels agree",
+        "higher",
+        "estimate",
+        _EXACT,
+        _CP,
+        description="Share of the candidates on which the diagnostic model reads the label that was asked.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    _share(
+        "labels.agreement_share",
+        "Agreement as share of the ceiling",
+        "higher",
+        "agreement",
+        "Bootstrap of agreement and ceiling; one-sided bound",
+        "synguard; ceiling after SynFundus-1M, arXiv:2312.00377",
+        description="`labels.agreement` divided by `labels.ceiling`, so that the generator is not blamed for what the "
+        "diagnostic model cannot read.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    _share(
+        "labels.ceiling",
+        "Diagnostic model on real images",
+        "higher",
+        "estimate",
+        _EXACT,
+        _CP,
+        description="Share of real holdout images on which the diagnostic model reads the recorded label: what no "
+        "generator can beat.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    MetricSpec(
+        name="labels.kappa",
+        title="Weighted kappa",
+        unit="kappa",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_BOOTSTRAP,
+        source="Cohen 1968, doi:10.1037/h0026256",
+        description="Agreement of asked and read grades beyond chance, quadratic weights.",
+        groups="`attribute`, ordinal ones",
+    ),
+    _distance(
+        "fidelity.frechet_distance",
+        "Fréchet distance",
+        "Heusel et al. 2017, arXiv:1706.08500, equation 6",
+        "Distance of two Gaussians fitted to real and synthetic features. The baseline is that of real against real images.",
+    ),
+    _distance(
+        "fidelity.kernel_distance",
+        "Kernel distance",
+        "Bińkowski et al. 2018, arXiv:1801.01401, section 4",
+        "Unbiased squared MMD of real and synthetic features with the cubic kernel.",
+    ),
+    _share(
+        "fidelity.precision",
+        "Precision",
+        "higher",
+        "estimate",
+        _BOOTSTRAP,
+        _IMPROVED,
+        description="Share of the synthetic images inside the neighbourhoods of the real ones.",
+    ),
+    _share(
+        "fidelity.recall",
+        "Recall",
+        "higher",
+        "estimate",
+        _BOOTSTRAP,
+        _IMPROVED,
+        description="Share of the real images inside the neighbourhoods of the synthetic ones.",
+    ),
+    MetricSpec(
+        name="fidelity.density",
+        title="Density",
+        unit="ratio",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_BOOTSTRAP,
+        source=_ROBUST,
+        description="Real neighbourhoods that a synthetic image lies in, over the number expected; may pass 1.",
+    ),
+    _share(
+        "fidelity.coverage",
+        "Coverage",
+        "higher",
+        "estimate",
+        _BOOTSTRAP,
+        _ROBUST,
+        description="Share of the real images with a synthetic image among their neighbours.",
+    ),
+    _auc(
+        "fidelity.blind_auc",
+        "Real against synthetic",
+        "Lopez-Paz and Oquab 2017, arXiv:1610.06545",
+        "How well a fresh classifier tells synthetic from real images: a half where it cannot.",
+        method=_BOOTSTRAP,
+    ),
+    _value(
+        "text.burned_in",
+        "Burned-in text",
+        "images",
+        "lower",
+        "synguard",
+        f"Images with readable text in their pixels. {_LATER}",
+    ),
+    _value(
+        "run.quarantine_rate",
+        "Refused candidates",
+        "share",
+        "lower",
+        "synguard",
+        "Share of the candidates that a stage sent to quarantine.",
+        groups="`copies`, `labels`",
+    ),
+    _value(
+        "accepted.images",
+        "Accepted images",
+        "images",
+        "higher",
+        "synguard",
+        "Images that would be released.",
+    ),
+    _value(
+        "data.overlap_pairs",
+        "Private images in the holdout",
+        "pairs",
+        "lower",
+        "synguard",
+        "Pairs of a private and a holdout image with the same patient or the same bytes. One spoils the holdout.",
+        sample="holdout images",
+    ),
+    _value(
+        "data.overlap_images",
+        "Near copies removed from the holdout",
+        "share",
+        "lower",
+        "synguard",
+        "Share of the holdout images that were removed since they are copies of private ones.",
+        sample="holdout images",
+    ),
+)
+
+CATALOGUE: Mapping[str, MetricSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
+"""All metrics by name."""
+
+
+def smallest_n(metric: str, limit: float, confidence: float = 0.95) -> str | None:
+    """How many images a clean release needs to satisfy `limit`, in words: "299 images"; None where no number follows."""
+    spec = CATALOGUE[metric]
+    n = spec.smallest_n(limit, confidence)
+    return None if n is None else f"{n:,} {spec.sample}"
+
+
+def markdown() -> str:
+    """`docs/metrics.md`: one section a metric, in the catalogue's order."""
+    lines = [
+        "# Metrics",
+        "",
+        "Generated by `synguard.metrics.catalogue.markdown()`; a test holds this file against the code.",
+        "",
+        "Every figure has a value, an n, a two-sided 95 % interval where it has chance error, and one-sided 95 % bounds.",
+        "Limits are held against the bound named below, or against the value where everything was counted. Where even a",
+        "clean release of the same size would break the limit, the evidence is too small and the check is `insufficient`.",
+        "Shares are stored as fractions (0.01) and written in policies as percentages (`1%`).",
+        "",
+        "| metric | unit | better | held on |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| [`{s.name}`](#{_anchor(s.name)}) | {s.unit} | {s.direction} | {_HELD[s.held_on]} |" for s in _SPECS]
+    for spec in _SPECS:
+        lines += ["", f"## {spec.name}", "", f"**{spec.title}.** {spec.description}", ""]
+        lines += [
+            f"- Unit: {spec.unit}; {spec.direction} is better; held on the {_HELD[spec.held_on]}; n counts {spec.sample}."
+        ]
+        lines += [f"- Groups: {spec.groups}."] if spec.groups else []
+        lines += [f"- Method: {spec.method}.", f"- Source: {spec.source}."]
+    return "\n".join(lines) + "\n"
+
+
+_HELD = {"value": "value", "upper": "upper bound", "lower": "lower bound"}
+
+
+def _anchor(name: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return "".join(c for c in name if c.isalnum() or c == "_")

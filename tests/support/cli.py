@@ -1,0 +1,61 @@
+"""Running the command line as users do: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["Outcome", "results", "synguard"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"
+
+
+def synguard(*arguments: object, timeout: float = 3600, cwd: Path | None = None) -> Outcome:
+    """Run `synguard ARGUMENTS` and wait for its end."""
+    command = [sys.executable, "-m", "synguard", *map(str, arguments)]
+    root = str(Path(__file__).resolve().parents[2])
+    # The checkout's own packages, wherever the command is started.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False, env=environment)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a finished run wrote."""
+
+    decision: dict[str, Any]
+    checks: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    images: pd.DataFrame
+
+    def failing(self, prefix: str) -> list[dict[str, Any]]:
+        """Checks on metrics with this prefix whose status is fail."""
+        return [c for c in self.checks if c["metric"].startswith(prefix) and c["status"] == "fail"]
+
+    def metric(self, name: str, group: str | None = None) -> dict[str, Any]:
+        """One metric."""
+        return next(m for m in self.metrics if m["name"] == name and m["group"] == group)
+
+
+def results(run: Path) -> Recorded:
+    """Read a run folder."""
+    value = json.loads((run / "results.json").read_text())
+    return Recorded(value["decision"], value["checks"], value["metrics"], pd.read_parquet(run / "images.parquet"))

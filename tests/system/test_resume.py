@@ -1,0 +1,108 @@
+"""`generate-and-audit` killed with SIGKILL and resumed ends with the same files as an unbroken run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synguard.data.phantom import write_phantoms
+from tests.support.cli import synguard
+
+pytestmark = pytest.mark.system
+
+CONFIG = """\
+name: resume
+image_size: 32
+private: {path: private, patient: patient}
+holdout: {path: holdout, patient: patient}
+conditions:
+  - {name: dr_grade, kind: ordinal, levels: ["0", "1", "2", "3", "4"]}
+  - {name: eye_side, kind: categorical, levels: [left, right]}
+generator:
+  autoencoder: {steps: 120, widths: [8, 16, 24]}
+  denoiser: {steps: 150, widths: [32, 48]}
+  sampling: {steps: 4, batch_size: 25}
+release: {images: 100}
+audits:
+  memorisation: {planted_per_transform: 30}
+  labels: {steps: 150}
+"""
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
+    write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
+    (folder / "synguard.yaml").write_text(CONFIG)
+    return folder
+
+
+def run(world: Path, name: str, *options: str) -> int:
+    outcome = synguard("generate-and-audit", world / "synguard.yaml", "--out", world / name, "--quiet", *options)
+    assert outcome.code in (0, 20, 22), str(outcome)
+    return outcome.code
+
+
+@pytest.fixture(scope="session")
+def unbroken(world: Path) -> Path:
+    run(world, "unbroken")
+    return world / "unbroken"
+
+
+def compared(run: Path) -> dict[str, bytes]:
+    """What must be the same: the images, the table, the results, the manifest."""
+    files = [*(run / "accepted").rglob("*"), *(run / "quarantine").rglob("*")]
+    files += [run / name for name in ("images.parquet", "results.json", "manifest.json")]
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files if path.is_file()}
+
+
+def test_the_same_seed_gives_the_same_files(world: Path, unbroken: Path):
+    run(world, "again")
+    assert compared(world / "again") == compared(unbroken)
+    assert len(list((unbroken / "accepted" / "images").iterdir())) == 100
+
+
+def has(pattern: str) -> Callable[[Path], bool]:
+    return lambda run: any(run.glob(pattern))
+
+
+KILL_POINTS = {
+    "while the generator trains": has("config.json"),
+    "when a checkpoint of the training is there": has("generator/training/**/*"),
+    "when the generator is trained": has("generator/model_index.json"),
+    "when the index is built": has("index/*"),
+    "after the first batch": has("batches/00000/rows.parquet"),
+    "after the third batch": has("batches/00002/rows.parquet"),
+    "between the probes": has("probes/*.json"),
+    "when the accepted images are in place": has("accepted/*"),
+}
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_killed_run_resumes_to_the_same_end(world: Path, unbroken: Path, point: str):
+    name = f"killed-{list(KILL_POINTS).index(point)}"
+    reached = KILL_POINTS[point]
+    command = [sys.executable, "-m", "synguard", "generate-and-audit", world / "synguard.yaml", "--out", world / name, "-q"]
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not reached(world / name):
+        assert process.poll() is None, f"the run ended before: {point}"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (world / name / "results.json").exists()
+    run(world, name, "--resume")
+    assert compared(world / name) == compared(unbroken)
