@@ -66,8 +66,7 @@ def world(seed=0, *, members=400, each=200, per_patient=1, synthetic=300, pixels
     cuts = np.cumsum([0, *sizes])
     names = ("private", "calibration", "evaluation", "reference", "synthetic")
     sets = [
-        image_set(drawn[a:b], name, per_patient=per_patient)
-        for name, a, b in zip(names, cuts[:-1], cuts[1:], strict=True)
+        image_set(drawn[a:b], name, per_patient=per_patient) for name, a, b in zip(names, cuts[:-1], cuts[1:], strict=True)
     ]
     return World(sets[0], Roles(*sets[1:4]), sets[4])
 
@@ -110,7 +109,9 @@ class LeakyDenoiser:
     def reconstruct(self, images):
         known = np.array([image.tobytes() in self.remembered for image in images])
         amount = np.where(known, 8 - 8 * self.leak.get("autoencoder", 0.0), 8.0)
-        noise = np.stack([np.random.default_rng(image[:2, :2].astype(int).ravel()).normal(size=image.shape) for image in images])
+        noise = np.stack(
+            [np.random.default_rng(image[:2, :2].astype(int).ravel()).normal(size=image.shape) for image in images]
+        )
         return np.clip(np.rint(images + amount[:, None, None, None] * noise), 0, 255).astype(np.uint8)
 
     def errors(self, latents, conditions, *, level, noise, weights):
@@ -152,4 +153,6 @@ def ham10000():
     index = pd.read_csv(folder / "index.csv")
     with tarfile.open(folder / "images_128.tar") as tar:
         files = (tar.extractfile(f"images_128/{name}.jpg").read() for name in index["image_id"])
-        return np.stack([np.asarray(Image.open(io.BytesIO(f)).convert("RGB").resize((32, 32), Image.Resampling.BOX)) for f in files])
+        return np.stack(
+            [np.asarray(Image.open(io.BytesIO(f)).convert("RGB").resize((32, 32), Image.Resampling.BOX)) for f in files]
+        )
