@@ -72,8 +72,5 @@ def _add(problems: Problems, kind: Any, at: tuple[str, ...], item: Any) -> None:
 def _known_keys(kind: Any, path: tuple[str | int, ...]) -> list[str]:
     """The keys of the model at `path` inside `kind`."""
     for part in path:
-        if isinstance(part, int):
-            kind = typing.get_args(kind)[0]
-        else:
-            kind = kind.model_fields[part].annotation
+        kind = typing.get_args(kind)[0] if isinstance(part, int) else kind.model_fields[part].annotation
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

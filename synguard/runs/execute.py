@@ -85,8 +85,9 @@ def audit(
 ) -> RunResult:
     """Audit images that exist already, decide by the policy, and write the report.
 
-    `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private and the
-    synthetic metadata share. `index` is a folder of `synguard index build`, `model` the pipeline folder that made the images.
+    `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
+    and the synthetic metadata share. `index` is a folder of `synguard index build`, `model` the pipeline folder that made
+    the images.
     """
     if Path(out).exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the run")

@@ -21,7 +21,7 @@ __all__ = ["Material", "check_different_folders", "read_material", "read_synthet
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The real images of a run. `holdout` no longer holds what it shared with the private set by patient, bytes or pixels."""
+    """The real images of a run. `holdout` is without what it shared with the private set by patient, bytes or pixels."""
 
     private: ImageSet
     holdout: ImageSet

@@ -1,4 +1,4 @@
-"""What must be ready before the first candidate is examined: index, calibration, planted copies, diagnostic model, ceiling."""
+"""What must be ready before the first candidate is examined: index, planted copies, diagnostic model, ceiling."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def prepare(
 def _prepare_memorisation(
     material: Material, config: RunConfig, index: Path, progress: Progress
 ) -> tuple[HoldoutRoles, tuple[NearCopy, ...], PreparedMemorisation, Planted]:
-    """Roles of the holdout without its near copies of private images, the calibrated index, and its recall on planted copies."""
+    """Roles of the holdout without near copies of private images, the calibrated index, its recall on planted copies."""
     settings = config.audits.memorisation
     near = memorisation.near_copies(material.private, material.holdout, config=settings, seed=config.seed, progress=progress)
     roles = split_holdout(without(material.holdout, {copy.holdout for copy in near}), config.seed)

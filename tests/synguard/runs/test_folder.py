@@ -18,9 +18,13 @@ def test_a_run_folder_is_owner_only_and_never_reused(tmp_path: Path):
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path):
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "done") as scratch:
-        (scratch / "half").write_text("half")
-        raise RuntimeError
+    def fail_half_way() -> None:
+        with whole_folder(tmp_path / "done") as scratch:
+            (scratch / "half").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert list(tmp_path.iterdir()) == []
     with whole_folder(tmp_path / "done") as scratch:
         (scratch / "whole").write_text("whole")
