@@ -41,6 +41,8 @@ class EmbeddedFeatures:
 
     name = "embedded"
     dimension = 192
+    # Of the definition, not of the filters, whose last bit may differ between machines. Another definition, another number.
+    digest = hashlib.sha256(b"synguard embedded features 1").hexdigest()
     _SCALES, _FILTERS, _SIDE = (64, 32, 16), 24, 5
 
     def __init__(self, device: str = "cpu") -> None:
@@ -52,7 +54,6 @@ class EmbeddedFeatures:
         filters -= filters.mean((-3, -2, -1), keepdims=True)
         filters /= np.linalg.norm(filters.reshape(*filters.shape[:2], -1), axis=-1)[..., None, None, None]
         self._filters = torch.from_numpy(filters.astype(np.float32)).to(self._device)
-        self.digest = hashlib.sha256(b"embedded-features-1" + filters.astype(np.float32).tobytes()).hexdigest()
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Features (n, 192)."""
@@ -65,8 +66,7 @@ class EmbeddedFeatures:
             resized = functional.interpolate(images, (side, side), mode="area") if side < images.shape[-1] else images
             response = functional.conv2d(functional.pad(resized, (2, 2, 2, 2), mode="reflect"), filters).abs()
             # Logarithms, since responses differ tenfold between smooth and textured images.
-            for amount in (response.mean((2, 3)), response.std((2, 3))):
-                parts.append(torch.log(amount + 0.01) * 3 + 8)
+            parts += [torch.log(amount + 0.01) * 3 + 8 for amount in (response.mean((2, 3)), response.std((2, 3)))]
         thumbnail = functional.interpolate(images, (4, 4), mode="area").flatten(1)
         return torch.cat((*parts, thumbnail * 5 - 2.5), 1)
 

@@ -11,13 +11,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import facts
+from reports.checks import CheckFact, MetricFact
 from reports.coarse import coarse_confusion, coarse_roc, coarse_series, rounded, rounded_pair
-from reports.overview import CheckFact, MetricFact
 from reports.runfolder import RunFolder, mapping, rows, text
 from reports.wording import metric_title, transform_words
 from synguard.metrics.catalogue import CATALOGUE
 
-__all__ = ["batches", "check", "copies", "fidelity", "labels", "membership", "metric", "versions"]
+__all__ = [
+    "batches",
+    "check",
+    "copies",
+    "fidelity",
+    "labels",
+    "membership",
+    "metric",
+    "presentable",
+    "released_names",
+    "versions",
+]
 
 _REASONS = {
     "pass": "Within the limit.",
@@ -28,6 +39,7 @@ _REASONS = {
     "error": "The audit did not finish.",
     "waived": "Beyond the limit, and waived under the policy.",
 }
+_GROUPS = {"accepted", "copies", "labels"}
 _LIMIT_WORDS = {"above", "below", "of", "the", "images", "image", "copies", "copy", "pairs", "pair", "%"}
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9a-z]{1,12}){0,4}(\+[a-z0-9.]{1,12})?")
 _PROBE = re.compile(r"[a-z][a-z0-9_. -]{0,39}")
@@ -35,12 +47,12 @@ _NAME = re.compile(r"[\w .,:;()/+<>=%-]{1,60}")
 _VERSIONED = ("synguard", "python", "torch", "numpy", "diffusers", "faiss", "scikit-learn")
 
 
-def check(check: CheckFact) -> CheckFact:
+def check(check: CheckFact, released: frozenset[str]) -> CheckFact:
     """By metric and class, figures with three digits, a standard reason."""
     return CheckFact(
         metric=check.metric if check.metric in CATALOGUE else "",
-        group=_named(check.group),
-        title=metric_title(check.metric, _named(check.group)) if check.metric else "The policy as a whole",
+        group=_named(check.group, released),
+        title=metric_title(check.metric, _named(check.group, released)) if check.metric else "The policy as a whole",
         status=check.status,
         value=rounded(check.value, 3),
         interval=rounded_pair(check.interval, 3),
@@ -54,11 +66,11 @@ def check(check: CheckFact) -> CheckFact:
     )
 
 
-def metric(metric: MetricFact) -> MetricFact:
+def metric(metric: MetricFact, released: frozenset[str]) -> MetricFact:
     """By metric and class, figures with three digits."""
     return MetricFact(
         name=metric.name if metric.name in CATALOGUE else "",
-        group=_named(metric.group),
+        group=_named(metric.group, released),
         value=rounded(metric.value, 3),
         interval=rounded_pair(metric.interval, 3),
         n=metric.n,
@@ -119,17 +131,18 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
     )
 
 
-def labels(found: facts.LabelFacts | None, run: RunFolder) -> facts.LabelFacts | None:
+def labels(found: facts.LabelFacts | None, released: frozenset[str]) -> facts.LabelFacts | None:
     """Attributes that the configuration declares, shares with three digits, confusions as whole percents."""
     if found is None:
         return None
-    declared = {text(a.get("name")) for a in rows(mapping(run.run.get("config")).get("conditions"))}
     return facts.LabelFacts(
         attributes=tuple(
             facts.AttributeFact(
-                name=_named(a.name) or "condition",
+                name=a.name,
                 kind=a.kind if a.kind in {"binary", "ordinal", "categorical", "continuous"} else "",
-                levels=tuple(_named(level) or "level" for level in a.levels),
+                levels=tuple(
+                    level if level in released | {"0", "1"} else f"level {i + 1}" for i, level in enumerate(a.levels)
+                ),
                 n=a.n,
                 agreement=rounded(a.agreement, 3),
                 interval=rounded_pair(a.interval, 3),
@@ -140,18 +153,18 @@ def labels(found: facts.LabelFacts | None, run: RunFolder) -> facts.LabelFacts |
                 ceiling_confusion=coarse_confusion(a.ceiling_confusion),
             )
             for a in found.attributes
-            if not declared or a.name in declared
+            if a.name in released
         ),
         continuous=tuple(
             facts.ContinuousFact(
-                name=_named(c.name) or "condition",
+                name=c.name,
                 n=c.n,
                 correlation=rounded(c.correlation),
                 interval=rounded_pair(c.interval),
                 ceiling=rounded(c.ceiling),
             )
             for c in found.continuous
-            if not declared or c.name in declared
+            if c.name in released
         ),
     )
 
@@ -194,8 +207,29 @@ def _limit(words: str) -> str:
     return words if known else "see the policy"
 
 
-def _named(name: str | None) -> str | None:
-    """A level or class name without markup and control signs."""
-    if name is None:
-        return None
-    return name if _NAME.fullmatch(name) else "other"
+def released_names(run: RunFolder) -> frozenset[str]:
+    """Attributes and levels that the release itself names: of the condition schema, and of accepted images' conditions."""
+    found: set[str] = set()
+    for attribute in rows(mapping(run.run.get("config")).get("conditions")):
+        found |= {text(attribute.get("name")), *(text(level) for level in attribute.get("levels") or ())}
+    if "accepted" in run.images:
+        accepted = run.images[run.images["accepted"].eq(True).fillna(False)]
+        for column in accepted.columns:
+            if str(column).startswith("condition.") and accepted[column].nunique() <= 100:
+                found |= {
+                    str(column).removeprefix("condition."),
+                    *(str(value) for value in accepted[column].dropna().unique()),
+                }
+    return frozenset(name for name in found if presentable(name))
+
+
+def presentable(name: str) -> bool:
+    """Whether a name has a length and signs that can be shown anywhere."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _named(name: str | None, released: frozenset[str]) -> str | None:
+    """A group: one of the audits' own, a transform, or attribute and level as the release names them."""
+    if name is None or name in _GROUPS or transform_words(name):
+        return name
+    return name if all(part in released for part in name.split("=", 1)) else "other"

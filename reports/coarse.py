@@ -41,7 +41,7 @@ def coarse_series(series: Series | None, threshold: float | None = None) -> Seri
         for edge, count in _merged(edges[start : end + 1], series.counts[start:end]):
             places.append(edge)
             counts.append(count)
-    return Series(name=series.name, edges=tuple(places), counts=tuple(counts), above=series.above)
+    return Series(name=series.name, edges=tuple(places), counts=tuple(counts), above=series.above, of=series.of)
 
 
 def _merged(edges: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -14,22 +15,14 @@ import jinja2
 from markupsafe import Markup
 
 from reports import internal, public, sections
+from reports.checks import check_facts, metric_facts
 from reports.evidence import copies
 from reports.numbers import Numbers
-from reports.overview import (
-    audits_with_evidence,
-    check_facts,
-    headline,
-    limits_of_claim,
-    metric_facts,
-    not_tested,
-    overview,
-    tested,
-)
+from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
 
-__all__ = ["Edition", "page", "render", "summary"]
+__all__ = ["Edition", "environment", "page", "render", "summary"]
 
 Edition = Literal["internal", "public"]
 
@@ -48,6 +41,18 @@ def render(run: Path, edition: Edition) -> Path:
     return target
 
 
+@cache
+def environment() -> jinja2.Environment:
+    """Where templates come from: everything is escaped, and a name that a template misspells is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def page(view: internal.InternalView | public.PublicView) -> str:
     """The page of a view, with the digest of its one style sheet in its content security policy."""
     style = (
@@ -57,19 +62,16 @@ def page(view: internal.InternalView | public.PublicView) -> str:
         .replace("EDITION", view.edition)
     )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
-        view=view,
-        style=Markup(style),  # noqa: S704 # the package's own style sheet
-        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        verdict_words=VERDICT_WORDS,
-        status_words=STATUS_WORDS,
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            view=view,
+            style=Markup(style),  # noqa: S704 # the package's own style sheet
+            policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            verdict_words=VERDICT_WORDS,
+            status_words=STATUS_WORDS,
+        )
     )
 
 

@@ -118,7 +118,7 @@ def _counted(series: Series, threshold: float | None) -> Series:
         return series
     pairs = zip(series.edges, series.counts, strict=False)
     above = sum(count for low, count in pairs if low >= threshold - 1e-9)
-    return Series(name=series.name, edges=series.edges, counts=series.counts, above=round(above))
+    return Series(name=series.name, edges=series.edges, counts=series.counts, above=round(above), of=round(series.total))
 
 
 def _split(said: Mapping[str, Any]) -> SplitFact:

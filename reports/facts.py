@@ -29,12 +29,13 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A histogram: one more edge than counts. `above` are the images beyond the threshold, where there is one."""
+    """A histogram: one more edge than counts. `above` of `of` images lie beyond the threshold, where there is one."""
 
     name: str
     edges: tuple[float, ...]
     counts: tuple[float, ...]
     above: int | None = None
+    of: int | None = None
 
     @property
     def total(self) -> float:

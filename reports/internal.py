@@ -9,19 +9,9 @@ from typing import Any
 
 from reports import evidence, sections
 from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
+from reports.checks import check_facts, checks_table, metric_facts
 from reports.numbers import ABSENT, Numbers
-from reports.overview import (
-    audits_with_evidence,
-    check_facts,
-    checks_table,
-    headline,
-    limits_of_claim,
-    metric_facts,
-    not_tested,
-    overview,
-    tested,
-    tiles,
-)
+from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested, tiles
 from reports.pairs import pair_section
 from reports.runfolder import RunFolder, mapping, text
 from reports.samples import sample_section

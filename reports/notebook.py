@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jinja2
-
+from reports.editions import environment
 from reports.numbers import ABSENT, Numbers
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS, metric_title
 from synguard.results import Decision, Metric
@@ -44,9 +43,8 @@ def result_html(decision: Decision, metrics: Sequence[Metric]) -> str:
                 "reason": check.reason,
             }
         )
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("notebook.html").render(
-        decision=decision, rows=found, tones=_TONES, signs=SIGNS, words=STATUS_WORDS, verdict=VERDICT_WORDS
+    return (
+        environment()
+        .get_template("notebook.html")
+        .render(decision=decision, rows=found, tones=_TONES, signs=SIGNS, words=STATUS_WORDS, verdict=VERDICT_WORDS)
     )

@@ -72,8 +72,9 @@ def _titled(title: str, rest: str) -> Markup:
 
 
 def _beyond(series: Series, numbers: Numbers) -> str:
-    total = numbers.count(series.total)
-    return f"{total} images" if series.above is None else f"{numbers.count(series.above)} of {total} beyond the threshold"
+    if series.above is None:
+        return f"{numbers.count(series.total)} images"
+    return f"{numbers.count(series.above)} of {numbers.count(series.of)} beyond the threshold"
 
 
 def p_value_bars(series: Series, numbers: Numbers) -> Markup:

@@ -12,21 +12,9 @@ from dataclasses import dataclass
 
 from reports import allow, evidence, facts, sections
 from reports.blocks import Facts, Note, Section, Table, Tile
+from reports.checks import CheckFact, MetricFact, check_facts, checks_table, metric_facts
 from reports.numbers import Numbers
-from reports.overview import (
-    CheckFact,
-    MetricFact,
-    audits_with_evidence,
-    check_facts,
-    checks_table,
-    headline,
-    limits_of_claim,
-    metric_facts,
-    not_tested,
-    overview,
-    tested,
-    tiles,
-)
+from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested, tiles
 from reports.runfolder import RunFolder, mapping
 from reports.samples import sample_section
 from reports.wording import STATUS_WORDS
@@ -74,18 +62,19 @@ class PublicView:
 def disclose(run: RunFolder) -> Disclosed:
     """What of a run may leave."""
     manifest = run.path / "manifest.json"
+    released = allow.released_names(run)
     return Disclosed(
         status=run.decision.status,
         exit_code=run.decision.exit_code,
         audits=audits_with_evidence(run),
-        checks=tuple(allow.check(check) for check in check_facts(run)),
-        metrics=tuple(allow.metric(metric) for metric in metric_facts(run)),
+        checks=tuple(allow.check(check, released) for check in check_facts(run)),
+        metrics=tuple(allow.metric(metric, released) for metric in metric_facts(run)),
         copies=allow.copies(evidence.copies(run.evidence)),
         membership=allow.membership(evidence.membership(run.evidence)),
-        labels=allow.labels(evidence.labels(run.evidence), run),
+        labels=allow.labels(evidence.labels(run.evidence), released),
         fidelity=tuple(allow.fidelity(one) for one in evidence.fidelity(run.evidence)),
         batches=allow.batches(evidence.batches(run.evidence)),
-        samples=sample_section(run, public=True),
+        samples=sample_section(run, public=True, presentable=allow.presentable),
         versions=allow.versions(mapping(run.run.get("versions"))),
         manifest=hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else "",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,13 +19,16 @@ _LEAD = "Accepted images, by what was asked of the generator. They were chosen b
 _TITLE = "Samples"
 
 
-def sample_section(run: RunFolder, *, public: bool) -> Section:
-    """Accepted images by class. With `public` only those that no stage pointed at, and none unless the release passed."""
+def sample_section(run: RunFolder, *, public: bool, presentable: Callable[[str], bool] = bool) -> Section:
+    """Accepted images by class. With `public` only those that no stage pointed at, and none unless the release passed.
+
+    Classes whose names are not `presentable` are left out.
+    """
     if public and run.decision.status not in {"pass", "warn"}:
         words = "No samples are shown, since the release has not passed."
         return Section("samples", _TITLE, _LEAD, (Note(words, "absent"),))
     images = _eligible(run, public=public)
-    found = _rows(run, images)
+    found = tuple(row for row in _rows(run, images) if presentable(f"{row.under} {row.title}"))
     if not found:
         return Section("samples", _TITLE, _LEAD, (Note("No accepted images are at hand to show.", "absent"),))
     return Section("samples", _TITLE, _LEAD, (Samples(found),))

@@ -103,8 +103,8 @@ def load_script(path: Path, sha256: str | None, key: str, device: str) -> tuple[
         raise IntegrityError(f"{path}: found sha256 {digest}, expected {sha256}")
     try:
         with warnings.catch_warnings():
-            # torch deprecates TorchScript in favour of torch.export, whose files are not yet stable between versions.
-            warnings.simplefilter("ignore", DeprecationWarning)
+            # torch points to torch.export, whose files do not load across versions as TorchScript does.
+            warnings.simplefilter("ignore", FutureWarning)
             # From the bytes that were checked, not from the path, which could have changed in between.
             script = torch.jit.load(io.BytesIO(data), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:

@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 RESAMPLES, AT_ONCE = 1000, 100
 LEVEL_FROM = 100
 """A level of its own is judged from this many candidates on."""
+FEWEST_REAL = 10
+"""A level, or an attribute, of which the holdout has fewer labels cannot be judged."""
 METHOD = "Bayesian bootstrap over candidates and holdout patients, with Jeffreys' pseudo-image a level"
 CEILING = "real holdout images, levels as often as asked"
 
@@ -51,25 +53,27 @@ class _Table:
     candidate_draws: Floats
     ceiling_draws: Floats
     attainable_draws: Floats
+    plain_ceiling_draws: Floats
+    """Without pseudo-images, which would move a level of few images towards being read right."""
 
     @property
     def readable(self) -> bool:
         """Whether the ceiling's balanced share is better than chance, by its lower bound."""
         present = int((self.ceiling.sum(-1) > 0).sum())
-        if present < 2:
+        if present < 2 or self.ceiling.sum() < FEWEST_REAL:
             return False
-        (_, _), (lower, _) = interval_and_bounds(balanced_share(self.ceiling_draws))
-        return lower > 1 / present
+        (_, _), (lower, _) = interval_and_bounds(balanced_share(self.plain_ceiling_draws))
+        return lower > 1 / present + 1e-6
 
     def level_readable(self, level: int) -> bool:
-        """Whether real images of the level are read as it more often than images of other levels are."""
+        """Whether real images of the level are read as it more often than images of other levels are, by the lower bound."""
         others = np.flatnonzero((self.ceiling.sum(-1) > 0) & (np.arange(len(self.levels)) != level))
-        if not self.ceiling[level].sum() or not len(others):
+        if self.ceiling[level].sum() < FEWEST_REAL or not len(others):
             return False
-        rows = self.ceiling_draws.sum(-1)
-        mistaken = (self.ceiling_draws[:, others, level] / rows[:, others]).mean(-1)
-        (_, _), (lower, _) = interval_and_bounds(recalls(self.ceiling_draws)[:, level] - mistaken)
-        return lower > 0
+        draws = self.plain_ceiling_draws
+        mistaken = (draws[:, others, level] / draws[:, others].sum(-1)).mean(-1)
+        (_, _), (lower, _) = interval_and_bounds(recalls(draws)[:, level] - mistaken)
+        return lower > 1e-6
 
 
 Figure = Callable[[_Table, Floats], Floats]
@@ -164,6 +168,7 @@ def _tables(wanted: Mapping[str, Floats], found: Mapping[str, Floats], ceiling: 
                 candidate_draws=first,
                 ceiling_draws=second,
                 attainable_draws=third,
+                plain_ceiling_draws=np.concatenate(drawn[name][1]),
             )
         )
     return tables

@@ -99,7 +99,8 @@ def kappa(confusion: Floats, weighting: Literal["none", "quadratic"] = "none") -
     cost = apart**2 if weighting == "quadratic" else (apart > 0).astype(np.float64)
     total = confusion.sum((-2, -1), keepdims=True)
     expected = confusion.sum(-1, keepdims=True) * confusion.sum(-2, keepdims=True) / np.where(total > 0, total, np.nan)
-    return np.asarray(1.0 - _ratio((cost * confusion).sum((-2, -1)), (cost * expected).sum((-2, -1))), dtype=np.float64)
+    disagreement = _ratio((cost * confusion).sum((-2, -1)), (cost * expected).sum((-2, -1)))
+    return np.asarray(1.0 - disagreement, dtype=np.float64)
 
 
 def interval_and_bounds(draws: Floats, confidence: float = 0.95) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -110,4 +111,6 @@ def interval_and_bounds(draws: Floats, confidence: float = 0.95) -> tuple[tuple[
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+    found = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=found, where=np.asarray(whole) > 0)
+    return found

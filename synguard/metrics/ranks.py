@@ -133,9 +133,12 @@ def clustered_auc(
 
 def roc(positive: Floats, negative: Floats) -> tuple[Floats, Floats]:
     """All attainable points (fpr, tpr), from (0, 0) to (1, 1), one a distinct score."""
-    ends, order, m = _order(positive, negative)
-    is_positive = order < m
-    tpr = np.cumsum(is_positive)[ends] / m
+    _both_sides(positive, negative)
+    scores = np.concatenate([positive, negative])
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    is_positive = order < len(positive)
+    tpr = np.cumsum(is_positive)[ends] / len(positive)
     fpr = np.cumsum(~is_positive)[ends] / len(negative)
     return np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr])
 
@@ -146,7 +149,7 @@ def tpr_at_fpr(positive: Floats, negative: Floats, target: float) -> float:
     No interpolation: with n non-members the false positive rate used is floor(target n) / n or, with ties, less.
     """
     fpr, tpr = roc(positive, negative)
-    return float(tpr[_at_most(fpr, target)])
+    return float(tpr[np.searchsorted(fpr, target + 1e-12, side="right") - 1])
 
 
 def resample(
@@ -164,25 +167,29 @@ def resample(
     The threshold is taken anew in each resample, so the spread holds the error of the threshold (from the non-members)
     as well as that of the members' rate.
     """
-    m, n = len(positive), len(negative)
-    ends, order, _ = _order(positive, negative)
-    members, others = _codes(positive_groups, m), _codes(negative_groups, n)
+    _both_sides(positive, negative)
+    descending = np.argsort(-positive, kind="stable"), np.argsort(-negative, kind="stable")
+    members = _codes(positive_groups, len(positive))[descending[0]]
+    others = _codes(negative_groups, len(negative))[descending[1]]
+    # How many members score above, and at least as high as, each non-member.
+    ascending, thresholds = np.sort(positive), negative[descending[1]]
+    above = len(positive) - np.searchsorted(ascending, thresholds, side="right")
+    level = len(positive) - np.searchsorted(ascending, thresholds, side="left")
+    rates = np.asarray(fpr, dtype=np.float64)
     rng = np.random.default_rng([seed, 0x5E5A])
-    areas, curves = np.empty(resamples), np.empty((resamples, len(fpr)))
+    areas, curves = np.empty(resamples), np.empty((resamples, len(rates)))
     for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
-        weights = np.concatenate([_weights(rng, members, rows), _weights(rng, others, rows)], axis=1)[:, order]
-        is_positive = order < m
-        true = np.cumsum(weights * is_positive, axis=1)[:, ends]
-        false = np.cumsum(weights * ~is_positive, axis=1)[:, ends]
-        true, false = true / true[:, -1:], false / false[:, -1:]
-        before_true = np.concatenate([np.zeros((rows, 1)), true[:, :-1]], axis=1)
-        before_false = np.concatenate([np.zeros((rows, 1)), false[:, :-1]], axis=1)
-        areas[start : start + rows] = ((false - before_false) * (true + before_true) / 2).sum(axis=1)
-        for row in range(rows):
-            points = np.concatenate([[0.0], true[row]])
-            curves[start + row] = points[_at_most(np.concatenate([[0.0], false[row]]), fpr)]
-    return Resampled(areas, np.asarray(fpr, dtype=np.float64), curves, min(_count(members), _count(others)))
+        rows = range(start, min(start + _CHUNK, resamples))
+        drawn, weights = _weights(rng, members, len(rows)), _weights(rng, others, len(rows))
+        true = np.concatenate([np.zeros((len(rows), 1), dtype=np.int64), np.cumsum(drawn, axis=1)], axis=1)
+        false = np.cumsum(weights, axis=1)
+        areas[rows] = (weights * (true[:, above] + true[:, level])).sum(axis=1) / (2 * true[:, -1] * false[:, -1])
+        for row, admitted, rejected in zip(rows, true, false, strict=True):
+            # The first non-member that would break the rate is the threshold: only what lies strictly above it counts.
+            breaks = np.searchsorted(rejected, rates * rejected[-1] + 1e-9, side="right")
+            counts = admitted[np.append(above, len(positive))[breaks]]
+            curves[row] = counts / admitted[-1]
+    return Resampled(areas, rates, curves, min(_count(members), _count(others)))
 
 
 def null_standard_error(members: int, nonmembers: int, design_effect: float = 1.0) -> float:
@@ -211,20 +218,9 @@ def permutation_p(observed: float, permuted: Floats) -> float:
     return float((1 + np.count_nonzero(permuted >= observed)) / (1 + len(permuted)))
 
 
-def _order(positive: Floats, negative: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Last place of each run of equal scores, and the places sorted from the highest score, members numbered first."""
-    m = len(positive)
-    if m == 0 or len(negative) == 0:
-        raise ValueError(f"scores: found {m} members and {len(negative)} non-members, expected some of both")
-    scores = np.concatenate([positive, negative])
-    order = np.argsort(-scores, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    return ends, order, m
-
-
-def _at_most(rates: Floats, target: float | Floats) -> NDArray[np.intp]:
-    """Place of the last of the increasing `rates` that does not exceed `target`, forgiving rounding."""
-    return np.asarray(np.searchsorted(rates, np.asarray(target) + 1e-12, side="right") - 1)
+def _both_sides(positive: Floats, negative: Floats) -> None:
+    if len(positive) == 0 or len(negative) == 0:
+        raise ValueError(f"scores: found {len(positive)} members and {len(negative)} non-members, expected some of both")
 
 
 def _codes(groups: NDArray[np.str_] | None, size: int) -> NDArray[np.int64]:
@@ -245,12 +241,12 @@ def _component(deviations: Floats, codes: NDArray[np.int64]) -> float:
     return float(len(sums) / (len(sums) - 1) * np.square(sums).sum() / len(deviations) ** 2)
 
 
-def _weights(rng: np.random.Generator, codes: NDArray[np.int64], rows: int) -> NDArray[np.float64]:
+def _weights(rng: np.random.Generator, codes: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
     """How often each image is drawn when its patients are drawn with replacement, for `rows` resamples."""
     patients = _count(codes)
     drawn = rng.integers(0, patients, size=(rows, patients)) + patients * np.arange(rows)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=rows * patients).reshape(rows, patients)
-    return counts[:, codes].astype(np.float64)
+    return np.asarray(counts[:, codes], dtype=np.int64)
 
 
 def _around(centre: float, spread: float) -> tuple[float, float]:

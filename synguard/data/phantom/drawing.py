@@ -188,10 +188,10 @@ def _retinopathy(canvas: _Canvas, eye: Anatomy, grade: int, rng: np.random.Gener
     """Signs of diabetic retinopathy: 1 few haemorrhages, 2 many, 3 also cotton wool spots, 4 also one before the retina."""
     if grade == 0:
         return
-    dots, spots = ((3, 0), (9, 0), (9, 5), (7, 0))[grade - 1]
+    dots, spots = ((4, 0), (10, 0), (9, 5), (7, 0))[grade - 1]
     places = eye.lesions + rng.normal(0, 0.012, eye.lesions.shape)
     for place in places[spots : spots + dots]:
-        canvas.blob(place, rng.uniform(0.075, 0.1), (86, 0, 4), 240)
+        canvas.blob(place, rng.uniform(0.09, 0.115), (70, 0, 0), 245)
     for place in places[:spots]:
         canvas.blob(place, (rng.uniform(0.11, 0.14), rng.uniform(0.09, 0.12)), (255, 250, 236), 240)
     if grade == 4:  # boat-shaped, level above

@@ -14,7 +14,7 @@ from PIL import Image
 
 from synguard.config import DataSource
 from synguard.data import readers
-from synguard.data.readers import read_images
+from synguard.data.readers import read_images, shorter_side
 from synguard.errors import InputError, UnreadableImageError
 
 
@@ -113,6 +113,10 @@ class TestFolder:
     def test_relative_to_base(self, folder):
         assert len(_read("set", base=folder.parent)) == 3
 
+    def test_a_path_may_hold_a_hash(self, folder):
+        folder.rename(folder.with_name("set#1"))
+        assert len(_read(folder.with_name("set#1"))) == 3
+
     def test_progress_counts_to_the_end(self, folder):
         seen = []
         _read(folder, progress=lambda done, total: seen.append((done, total)))
@@ -208,6 +212,18 @@ class TestRefused:
     def test_linked_folder(self, folder):
         (folder / "more").symlink_to(folder.parent)
         _refused(folder, "more: found a link to a folder")
+
+    def test_folder_that_cannot_be_listed(self, folder, monkeypatch):
+        (folder / "locked").mkdir()
+        scandir = os.scandir
+
+        def refusing(path):
+            if str(path).endswith("locked"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+        _refused(folder, "locked: found Permission denied, expected a folder that can be listed")
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
     def test_a_pipe_is_not_waited_on(self, folder):
@@ -333,6 +349,12 @@ class TestMedmnist:
         assert images.sha256[6] == hashlib.sha256(arrays["val_images"][1].tobytes()).hexdigest()
         assert len(_read(path)) == 10
 
+    def test_a_folder_with_a_hash(self, file):
+        path, _ = file
+        (path.parent / "a#b.npz#c").mkdir()
+        path.rename(path.parent / "a#b.npz#c/x.npz")
+        assert len(_read(f"{path.parent}/a#b.npz#c/x.npz#val")) == 3
+
     def test_sizes_and_grey(self, tmp_path):
         np.savez(
             tmp_path / "grey.npz", test_images=np.full((2, 28, 28), 9, np.uint8), test_labels=np.zeros((2, 3), np.uint8)
@@ -372,3 +394,14 @@ class TestMedmnist:
         with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
             archive.writestr("train_images.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\0" * 10)
         _refused(tmp_path / "bomb.npz", r"train_images: found 10 bytes, expected 4,800,000,000,000")
+
+
+class TestShorterSide:
+    def test_is_that_of_the_first_image(self, tmp_path):
+        (tmp_path / "set").mkdir()
+        Image.new("RGB", (50, 30)).save(tmp_path / "set/a.png")
+        _save(tmp_path / "set/b.png", 0, size=9)
+        assert shorter_side(DataSource(path="set"), base=tmp_path) == 30
+        np.savez(tmp_path / "x.npz", val_images=np.zeros((2, 28, 20), np.uint8), test_images=np.zeros((2, 8, 8), np.uint8))
+        assert shorter_side(DataSource(path="x.npz"), base=tmp_path) == 20
+        assert shorter_side(DataSource(path="x.npz#test"), base=tmp_path) == 8

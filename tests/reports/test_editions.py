@@ -1,0 +1,312 @@
+"""Both editions: verdict, form, determinism, what is missing, and hostile input."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reports
+from reports import internal, public
+from reports.editions import page as write
+from reports.runfolder import read_run
+from synguard.errors import InputError
+from tests.support.page import read
+from tests.support.runs import Made, make_run
+
+RunFolder = Callable[..., Path]
+SECTIONS = ("copies", "membership", "labels", "fidelity", "samples", "quarantine", "reproduction")
+HOSTILE = (
+    '"><img src=x onerror=alert(1)>.png',
+    "\u202egnp.exe\u202c.png",
+    "a" * 300,
+    "</style><script>alert(1)</script>",
+    "{{ 7 * 7 }}",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "sentence"),
+    [
+        (
+            "clean",
+            "Passed with warnings",
+            "May go to sign-off, with 1 warning to read: no copy of a private image was found.",
+        ),
+        ("copies", "Not for release", "Do not release: 15 of 1,000 candidates are copies of private images."),
+        (
+            "invalid",
+            "No decision",
+            "No decision: private set and holdout can be told apart without the model, so membership cannot be judged.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_the_first_screen_says_the_verdict_in_a_sentence(
+    run_folder: RunFolder, kind: str, word: str, sentence: str, edition: reports.Edition
+) -> None:
+    page = read(reports.render(run_folder(kind), edition).read_text())
+    verdict = page.text("verdict")
+    assert verdict.startswith(f"{word} {sentence}")
+    for heading in ("What was tested", "What was not tested", "Limits of the claim"):
+        assert heading in verdict
+    assert "Burned-in text" in verdict
+    assert "at least one of 2 copies with 95 % probability" in verdict
+    assert page.all("h1") == [{}]
+    assert not re.search(r"\banonym|GDPR", page.text(), re.IGNORECASE)
+
+
+def test_a_pass_is_never_said_of_a_verdict_that_is_not_understood(run_folder: RunFolder) -> None:
+    run = run_folder("clean", lambda made: made.results["decision"].update(status="splendid"))
+    assert read(reports.render(run, "internal").read_text()).text("verdict").startswith("No decision")
+
+
+@pytest.mark.parametrize("edition", ["internal", "public"])
+@pytest.mark.parametrize("kind", ["clean", "copies", "invalid"])
+def test_form(run_folder: RunFolder, kind: str, edition: reports.Edition) -> None:
+    path = reports.render(run_folder(kind), edition)
+    html = path.read_text()
+    page = read(html)
+    assert html.startswith("<!doctype html>")
+    assert page.faults == []
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name], "half-written files are left"
+
+    tags = {name for name, _ in page.tags}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    for name, attributes in page.tags:
+        assert "style" not in attributes, f"<{name}> is styled inline, which the policy forbids"
+        assert not any(key.startswith("on") for key in attributes)
+        for key in ("href", "src"):
+            assert (attributes.get(key) or "#").startswith(("#", "data:image/")), attributes
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {href[1:] for a in page.all("a") if (href := a["href"])} <= set(ids)
+    assert all(attributes.get("alt") for attributes in page.all("img"))
+    assert all(attributes.get("scope") in {"col", "row"} for attributes in page.all("th"))
+    assert all(attributes.get("aria-label") or attributes.get("aria-hidden") for attributes in page.all("svg"))
+
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert len(style) == 1
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert policy.startswith(f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'")
+    assert "url(" not in style[0]
+    assert "@import" not in style[0]
+
+
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_the_same_folder_gives_the_same_bytes_wherever_it_lies(
+    run_folder: RunFolder, tmp_path: Path, edition: reports.Edition
+) -> None:
+    run = run_folder("copies")
+    first = reports.render(run, edition).read_bytes()
+    assert reports.render(run, edition).read_bytes() == first
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(run, moved)
+    assert reports.render(moved, edition).read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+def test_checks_show_everything_that_was_held_against_what(run_folder: RunFolder) -> None:
+    page = read(reports.render(run_folder("copies"), "internal").read_text())
+    checks = page.text("checks")
+    assert checks.index("Fail") < checks.index("Warning") < checks.index("Pass")
+    row = checks[checks.index("Near copies") :]
+    assert row.startswith(
+        "Near copies the upper bound of 2.6 % is above the limit of 1 %. "
+        "Fail 1.5 % 0.9 % to 2.6 % 2.5 % above 1 % 0 % holdout 1,000"
+    )
+
+
+def test_pairs_are_shown_side_by_side_inside_only(run_folder: RunFolder) -> None:
+    run = run_folder("copies")
+    inside = read(reports.render(run, "internal").read_text())
+    pairs = inside.text("pairs")
+    assert "patient-4000/left.png" in pairs
+    assert "Mirrored" in pairs
+    assert "in quarantine" in pairs
+    alts = [str(attributes["alt"]) for attributes in inside.all("img")]
+    for panel in ("Candidate", "Private image", "Difference"):
+        assert sum(alt.startswith(f"{panel} of pair") for alt in alts) == 15
+    outside = read(reports.render(run, "public").read_text())
+    assert "pairs" not in {attributes.get("id") for _, attributes in outside.tags}
+    assert outside.all("img") == []
+
+
+def test_a_missing_pair_says_so(run_folder: RunFolder) -> None:
+    run = run_folder("copies")
+    shutil.rmtree(run / "pairs")
+    page = read(reports.render(run, "internal").read_text())
+    assert page.text("pairs").count("not stored") == 45
+
+
+@pytest.mark.parametrize("place", ["../outside", "/etc", "pairs/../../outside", "pairs/0001/../../../outside"])
+def test_pictures_from_outside_the_run_are_not_opened(run_folder: RunFolder, tmp_path: Path, place: str) -> None:
+    secret = make_run("copies", accepted=1).pictures["pairs/0003-private.png"]
+
+    def change(made: Made) -> None:
+        made.evidence["memorisation"]["flagged"] = [{**made.evidence["memorisation"]["flagged"][0], "pair": place}]
+        made.pictures["../outside-private.png"] = secret
+
+    page = read(reports.render(run_folder("copies", change), "internal").read_text())
+    assert page.text("pairs").count("not stored") == 3
+
+
+def test_links_are_not_followed(run_folder: RunFolder, tmp_path: Path) -> None:
+    run = run_folder("copies")
+    outside = tmp_path / "outside.png"
+    shutil.move(run / "pairs/0000-private.png", outside)
+    (run / "pairs/0000-private.png").symlink_to(outside)
+    page = read(reports.render(run, "internal").read_text())
+    assert page.text("pairs").count("not stored") == 2  # the private image, and no difference without it
+
+
+@pytest.mark.parametrize("edition", ["internal", "public"])
+@pytest.mark.parametrize("missing", ["memorisation", "membership", "labels", "fidelity", "run"])
+def test_a_section_without_evidence_says_not_tested(run_folder: RunFolder, missing: str, edition: reports.Edition) -> None:
+    def change(made: Made) -> None:
+        del made.evidence[missing]
+        made.results["metrics"] = [m for m in made.results["metrics"] if not m["name"].startswith(missing)]
+
+    page = read(reports.render(run_folder("clean", change), edition).read_text())
+    section = {"memorisation": "copies", "run": "quarantine"}.get(missing, missing)
+    assert "Not tested: this run holds no evidence on" in page.text(section)
+    if missing != "run":
+        words = {
+            "memorisation": "Copies of",
+            "membership": "Membership inf",
+            "labels": "Labels:",
+            "fidelity": "Fidelity against",
+        }
+        verdict = page.text("verdict")
+        assert verdict.index("What was not tested") < verdict.index(words[missing])
+
+
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_results_alone_are_enough(run_folder: RunFolder, edition: reports.Edition) -> None:
+    run = run_folder("clean")
+    for path in run.rglob("*"):
+        if path.is_file() and path.name != "results.json":
+            path.unlink()
+    page = read(reports.render(run, edition).read_text())
+    assert page.faults == []
+    for section in SECTIONS[:4]:
+        assert "Not tested" in page.text(section)
+
+
+@pytest.mark.parametrize("wrong", [None, "text", -1])
+def test_evidence_of_the_wrong_shape_breaks_nothing(tmp_path: Path, wrong: object) -> None:
+    """Every part of the evidence in turn becomes something else."""
+    made = make_run("copies", accepted=1)
+    made.pictures.clear()
+    run = read_run(made.write(tmp_path))
+    for audit, said in made.evidence.items():
+        for key in said:
+            changed = replace(run, evidence={**made.evidence, audit: {**said, key: wrong}})
+            assert write(internal.build(changed))
+            assert write(public.build(public.disclose(changed)))
+
+
+def test_no_results_no_report(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"results.json: found no results"):
+        reports.render(tmp_path, "internal")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(InputError, match="no readable JSON"):
+        reports.render(tmp_path, "public")
+    with pytest.raises(ValueError, match="edition"):
+        reports.render(tmp_path, "secret")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_hostile_names_and_labels_stay_text(run_folder: RunFolder, hostile: str, edition: reports.Edition) -> None:
+    plain = read(reports.render(run_folder("copies"), edition).read_text())
+
+    def change(made: Made) -> None:
+        _everywhere(made, hostile)
+
+    html = reports.render(run_folder("copies", change), edition).read_text()
+    page = read(html)
+    assert page.faults == []
+    assert {name for name, _ in page.tags} <= {name for name, _ in plain.tags}
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert "49" not in page.text("labels") if "7 * 7" in hostile else True
+    if edition == "internal":
+        assert " ".join(hostile.split()) in page.text("pairs")
+    else:
+        assert hostile not in html
+
+
+def _everywhere(made: Made, hostile: str) -> None:
+    for row in made.evidence["memorisation"]["flagged"]:
+        row.update(file=hostile, nearest=hostile, transform=hostile, lane=hostile)
+    for row in made.evidence["memorisation"]["planted"]:
+        row["transform"] = hostile
+    for row in made.evidence["membership"]["probes"]:
+        row.update(name=hostile, access=hostile)
+    for row in made.evidence["labels"]["attributes"]:
+        row.update(kind=hostile, levels=[hostile] * len(row["levels"]))
+    for row in made.evidence["fidelity"]["metrics"]:
+        row["name"] = hostile
+    for row in made.images:
+        row["condition.grade"] = hostile + str(row["condition.drusen"])
+    for row in (*made.results["checks"], *made.results["metrics"]):
+        row["group"] = hostile
+    for row in made.results["checks"]:
+        row.update(reason=hostile, limit=hostile, title=hostile, unit=hostile)
+    made.results["decision"]["reasons"] = [hostile]
+    made.results["policy"] = {hostile: hostile}
+    made.run.update(id=hostile, command=[hostile], versions={hostile: hostile, "torch": hostile}, finished=hostile)
+    made.run["config"]["name"] = hostile
+
+
+def test_many_flagged_pairs_stay_small_and_are_all_listed(run_folder: RunFolder) -> None:
+    def change(made: Made) -> None:
+        rows = made.evidence["memorisation"]["flagged"]
+        made.evidence["memorisation"]["flagged"] = [
+            {**rows[i % 15], "file": f"many-{i:04d}.png", "score": 1 - i / 2000} for i in range(1000)
+        ]
+
+    path = reports.render(run_folder("copies", change), "internal")
+    assert path.stat().st_size < 10_000_000
+    words = read(path.read_text()).text("pairs")
+    assert all(f"many-{i:04d}.png" in words for i in range(1000))
+    assert "850 more, without pictures" in words
+
+
+def test_a_strip_of_panels_and_given_differences_are_taken(run_folder: RunFolder) -> None:
+    def change(made: Made) -> None:
+        panels = [made.pictures.pop(f"pairs/0000-{name}.png") for name in ("candidate", "private")]
+        made.pictures["pairs/0000.png"] = np.concatenate([*panels, panels[0] // 2], axis=1)
+
+    page = read(reports.render(run_folder("copies", change), "internal").read_text())
+    assert "not stored" not in page.text("pairs")
+
+
+def test_samples_come_a_row_a_class_in_the_order_of_the_levels(run_folder: RunFolder) -> None:
+    page = read(reports.render(run_folder("clean"), "internal").read_text())
+    words = page.text("samples")
+    places = [words.index(level) for level in ("none", "mild", "moderate", "severe", "proliferative")]
+    assert places == sorted(places)
+    assert sum("Synthetic image" in str(attributes["alt"]) for attributes in page.all("img")) == 20
+
+
+def test_the_summary_is_plain_text_with_the_reasons(run_folder: RunFolder) -> None:
+    words = reports.summary(run_folder("copies"))
+    assert words.startswith("✕ NOT FOR RELEASE (exit code 20)\nDo not release: 15 of 1,000 candidates")
+    assert "✕ Verified copies: 15 verified copies among 1,000 candidates" in words
+    assert "Not tested\n" in words
+    hostile = run_folder("copies", lambda made: made.results["checks"][1].update(reason="\x1b[2J\u202eowned"))
+    assert "[2Jowned" in reports.summary(hostile)
+    assert not set("\x1b\u202e") & set(reports.summary(hostile))
