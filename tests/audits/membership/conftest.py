@@ -1,18 +1,16 @@
-"""Image sets and models with a known truth: what leaks, and how much, is planted."""
+"""Real images, decoded once."""
 
 from __future__ import annotations
 
 import io
-import os
 import tarfile
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+<<<<<<< HEAD
 from synguard.data.images import ImageSet
 
 DATA = Path(os.environ.get("SYNGUARD_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
@@ -133,26 +131,36 @@ def clean() -> World:
 
 def remember(images: ImageSet) -> frozenset[bytes]:
     return frozenset(image.tobytes() for image in images.pixels)
+=======
+from tests.support.membership import World, world
+>>>>>>> membership
 
 
 @pytest.fixture(scope="session")
-def retinamnist():
-    path = DATA / "retinamnist" / "retinamnist.npz"
-    if not path.exists():
-        pytest.skip(f"{path} is not there; set SYNGUARD_TEST_DATA")
-    with np.load(path) as file:
+def clean() -> World:
+    """Members and non-members of one source; the synthetic images have seen neither."""
+    return world()
+
+
+@pytest.fixture(scope="session")
+def retinamnist(test_data):
+    """All 1,600 photographs: the 1,200 of the training and validation splits, then the 400 of the test split."""
+    with np.load(test_data / "retinamnist" / "retinamnist.npz") as file:
         return np.concatenate([file[f"{part}_images"] for part in ("train", "val", "test")])
 
 
 @pytest.fixture(scope="session")
-def ham10000():
-    """HAM10000 at 32 px, in the order of its index."""
-    folder = DATA / "ham10000"
-    if not folder.exists():
-        pytest.skip(f"{folder} is not there; set SYNGUARD_TEST_DATA")
-    index = pd.read_csv(folder / "index.csv")
+def ham10000(test_data):
+    """2,600 photographs of HAM10000, each of another lesion, in random order, at 32 px."""
+    folder = test_data / "ham10000"
+    names = pd.read_csv(folder / "index.csv")["image_id"].sample(2600, random_state=0)
     with tarfile.open(folder / "images_128.tar") as tar:
+<<<<<<< HEAD
         files = (tar.extractfile(f"images_128/{name}.jpg").read() for name in index["image_id"])
         return np.stack(
             [np.asarray(Image.open(io.BytesIO(f)).convert("RGB").resize((32, 32), Image.Resampling.BOX)) for f in files]
         )
+=======
+        images = (Image.open(io.BytesIO(tar.extractfile(f"images_128/{name}.jpg").read())) for name in names)
+        return np.stack([np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX)) for image in images])
+>>>>>>> membership
