@@ -38,6 +38,7 @@ def build(config: DenoiserConfig, *, latent_channels: int, latent_size: int, dim
         layers_per_block=config.layers,
         norm_num_groups=math.gcd(8, *config.widths),
         resnet_time_scale_shift="scale_shift",
+        time_embedding_dim=max(256, 4 * config.widths[0]),
         # There is no cross attention, but the constructor asks for its width.
         cross_attention_dim=8,
         class_embed_type="projection" if dimension else None,

@@ -91,7 +91,8 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
         if (folder / INDEX).is_file():
             _drop_state(state)
             return True
-    elif folder.exists() and any(folder.iterdir()):
+    # A process killed before the record was in place leaves an empty state folder, and nothing else.
+    elif folder.exists() and any(path.name != STATE for path in folder.iterdir()):
         raise InputError.of(folder, "a folder that holds something else", "an empty folder or a training to go on with")
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)

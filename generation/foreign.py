@@ -59,6 +59,10 @@ class ForeignGenerator:
         """
         refuse_pickles(folder)
         target = torch_device(device)
+        if (code := sorted(path.name for path in folder.rglob("*.py"))) and not trust_remote_code:
+            raise InputError.of(
+                folder, f"code of its own ({', '.join(code)})", "generator.trust_remote_code, once you read it"
+            )
         try:
             pipeline = DiffusionPipeline.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=trust_remote_code

@@ -42,7 +42,7 @@ class _Training:
     progress: Progress | None
 
     def checkpoint(self, phase: str, steps: int, every: int | None) -> Checkpoint:
-        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, every or max(1, steps // 20))
+        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, every or max(100, steps // 20))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 on a GPU; float32 on a CPU, where few have fast bfloat16 and results should not depend on which."""
@@ -70,11 +70,11 @@ def train(
 ) -> Path:
     """Trains a conditional latent diffusion model on `private` and returns `folder`, by then a diffusers pipeline folder.
 
-    State is kept in `folder/training` (owner-only) every `checkpoint_every` steps (a twentieth of each phase if None);
-    called again after a kill, it goes on and ends with the same weights. A finished folder is returned as it is.
-    `progress(phase, done, total)` is called after each step, `on_checkpoint(step, unet folder)` with the averaged denoiser
-    at each of its checkpoints. Raises InputError for sizes that do not fit, labels outside the schema, a missing device, or
-    a folder of another training.
+    State is kept in `folder/training` (owner-only) every `checkpoint_every` steps (by default a twentieth of each phase, but
+    at least 100); called again after a kill, it goes on and ends with the same weights. A finished folder is returned as it
+    is. `progress(phase, done, total)` is called after each step, `on_checkpoint(step, unet folder)` with the averaged
+    denoiser at each of its checkpoints. Raises InputError for sizes that do not fit, labels outside the schema, a missing
+    device, or a folder of another training.
     """
     # For the initial weights only; every other random number comes from its step's own generator.
     torch.manual_seed(seed)

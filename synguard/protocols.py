@@ -24,8 +24,15 @@ Images = NDArray[np.uint8]
 class Generator(Protocol):
     """Makes candidates. The image for a seed and a condition is the same in whatever batch it is asked for."""
 
-    size: int
-    digest: str
+    @property
+    def size(self) -> int:
+        """Side of its images in pixels."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that its images depend on."""
+        ...
 
     def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
         """Images (n, size, size, 3) for n conditions and n seeds."""
@@ -40,9 +47,20 @@ class Denoiser(Protocol):
     variance-preserving schedule. `weights` lists the sets of weights that can be probed, released one first.
     """
 
-    digest: str
-    latent_shape: tuple[int, int, int]
-    weights: tuple[str, ...]
+    @property
+    def digest(self) -> str:
+        """sha256 of the model."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a latent."""
+        ...
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Names of the sets of weights, the released one first."""
+        ...
 
     def encode(self, images: Images) -> NDArray[np.float32]:
         """Latents (n, c, h, w): the posterior's mode, scaled as the denoiser expects."""
@@ -69,9 +87,20 @@ class Denoiser(Protocol):
 class Embedder(Protocol):
     """A feature extractor. `name` and `digest` identify it; an index made with another one is refused."""
 
-    name: str
-    digest: str
-    dimension: int
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything that its features depend on."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+        ...
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Features (n, dimension)."""
@@ -82,8 +111,15 @@ class Embedder(Protocol):
 class DiagnosticModel(Protocol):
     """Reads labels off images, independently of the generator."""
 
-    name: str
-    digest: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the model."""
+        ...
 
     def predict(self, images: Images) -> Mapping[str, NDArray[np.float64]]:
         """Per attribute: probabilities (n, levels), or values (n,) for continuous ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,4 +100,7 @@ def _open(archive: zipfile.ZipFile, key: str, where: str) -> tuple[tuple[int, ..
         raise InputError.of(f"{where}:{key}", "no readable array", "an array of uint8") from error
     if dtype != np.uint8 or fortran:
         raise InputError.of(f"{where}:{key}", f"an array of {dtype}", "an array of uint8 in row order")
+    expected, found = math.prod(int(n) for n in shape), archive.getinfo(f"{key}.npy").file_size - file.tell()
+    if found != expected:  # before memory is set aside for what the header announces
+        raise InputError.of(f"{where}:{key}", f"{found:,} bytes", f"{expected:,}")
     return tuple(int(n) for n in shape), file

@@ -52,9 +52,15 @@ class LocalStore:
         self._root = root.resolve()
 
     def names(self) -> list[str]:
-        """All files below, sorted. Raises InputError on a linked folder: walking it could leave the set, or never end."""
+        """All files below, sorted. Raises InputError on a folder that cannot be listed, since images may be in it, and on a
+        linked one: walking it could leave the set, or never end.
+        """
+
+        def refuse(error: OSError) -> None:
+            raise InputError.of(error.filename, error.strerror, "a folder that can be listed") from error
+
         found = []
-        for folder, folders, files in os.walk(self._root):
+        for folder, folders, files in os.walk(self._root, onerror=refuse):
             for name in folders:
                 if Path(folder, name).is_symlink():
                     raise InputError.of(Path(folder, name), "a link to a folder", "folders and files")

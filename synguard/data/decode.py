@@ -23,7 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from synguard.errors import UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["LIMITS", "DecodeLimits", "decode_image", "image_format", "square"]
+__all__ = ["LIMITS", "DecodeLimits", "decode_image", "image_format", "native_side", "square"]
 
 ALLOWED = "a PNG, JPEG, WebP or TIFF image"
 
@@ -79,6 +79,25 @@ def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = L
 
     Raises UnreadableImageError.
     """
+    with _opened(data, where, limits) as image:
+        if _more_than_one(image):
+            raise UnreadableImageError.of(where, f"a {image.format} file with several frames or pages", "a single image")
+        if isinstance(image, PngImageFile):
+            PngImageFile(io.BytesIO(data)).verify()  # load() does not look at checksums or for the end of the file
+        image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at 1/2, 1/4 or 1/8, never below twice what we need
+        image.load()
+        return square(_rgb(ImageOps.exif_transpose(image), where), size)
+
+
+def native_side(data: bytes, *, where: str, limits: DecodeLimits = LIMITS) -> int:
+    """The shorter side in pixels that the header of an image file announces. Raises UnreadableImageError."""
+    with _opened(data, where, limits) as image:
+        return min(image.size)
+
+
+@contextmanager
+def _opened(data: bytes, where: str, limits: DecodeLimits) -> Iterator[ImageFile]:
+    """The image in a file whose size and format are allowed; nothing is decoded yet."""
     if len(data) > limits.bytes:
         raise UnreadableImageError.of(where, f"a file of {len(data):,} bytes", f"at most {limits.bytes:,}")
     kind = image_format(data[:132])
@@ -90,13 +109,7 @@ def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = L
     with _guarded(where, kind), opener(io.BytesIO(data)) as image:
         # Opened by its own class, not by Image.open, whose own limit is a process-wide setting that only warns.
         _check_pixels(image.size, where, limits)
-        if _more_than_one(image):
-            raise UnreadableImageError.of(where, f"a {kind} file with several frames or pages", "a single image")
-        if isinstance(image, PngImageFile):
-            PngImageFile(io.BytesIO(data)).verify()  # load() does not look at checksums or for the end of the file
-        image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at 1/2, 1/4 or 1/8, never below twice what we need
-        image.load()
-        return square(_rgb(ImageOps.exif_transpose(image), where), size)
+        yield image
 
 
 def square(image: Image.Image, size: int) -> Images:

@@ -65,3 +65,16 @@ class ImageSet:
             has_patient_ids=self.has_patient_ids,
             skipped=self.skipped,
         )
+
+    def joined(self, other: ImageSet, name: str) -> ImageSet:
+        """The rows of both sets; they must be of one size and share no file name."""
+        return ImageSet(
+            name=name,
+            files=(*self.files, *other.files),
+            sha256=(*self.sha256, *other.sha256),
+            pixels=np.concatenate([self.pixels, other.pixels]),
+            patients=np.concatenate([self.patients, other.patients]),
+            metadata=pd.concat([self.metadata, other.metadata], ignore_index=True),
+            has_patient_ids=self.has_patient_ids and other.has_patient_ids,
+            skipped=(*self.skipped, *other.skipped),
+        )

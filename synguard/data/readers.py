@@ -23,12 +23,12 @@ from synguard.config import DataSource
 from synguard.data._medmnist import Split, read_split, splits
 from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_name
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
-from synguard.data.decode import LIMITS, decode_image, image_format, square
+from synguard.data.decode import LIMITS, decode_image, image_format, native_side, square
 from synguard.data.images import ImageSet
 from synguard.errors import InputError, UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["Progress", "read_images"]
+__all__ = ["Progress", "read_images", "shorter_side"]
 
 _Item = TypeVar("_Item")
 
@@ -69,8 +69,7 @@ def read_images(
     unlisted or outside the folder, UnreadableImageError naming the first image that cannot be decoded and how many cannot;
     with `skip_unreadable` these are left out and listed in `ImageSet.skipped`.
     """
-    path, _, wanted = source.path.partition("#") if ".npz#" in source.path else (source.path, "", "")
-    store, file = _locate(path, base or Path.cwd())
+    store, file, wanted = _locate(source.path, base or Path.cwd())
     if file is not None and file.endswith(".npz"):
         images = _read_medmnist(store, file, wanted, size, name, progress)
     else:
@@ -80,22 +79,36 @@ def read_images(
     return images if source.patient is None else _with_patients(images, source.patient, where)
 
 
-def _locate(path: str, base: Path) -> tuple[Store, str | None]:
-    """The folder, and the table or MedMNIST file in it, or None where the folder itself is the set."""
+def shorter_side(source: DataSource, *, base: Path | None = None) -> int:
+    """The shorter side in pixels of a source's first image, from its header alone. Raises as `read_images` does."""
+    store, file, wanted = _locate(source.path, base or Path.cwd())
+    if file is not None and file.endswith(".npz"):
+        where, data = f"{store.where}/{file}", store.read(file)
+        first = next(iter(read_split(data, splits(data, wanted, where)[0], where).images))
+        return int(min(first.shape[:2]))
+    table = _folder_table(store) if file is None else _path_table(store, file)
+    name = str(table["file_name"].iloc[0])
+    return native_side(store.read(name, LIMITS.bytes), where=f"{store.where}/{name}")
+
+
+def _locate(path: str, base: Path) -> tuple[Store, str | None, str]:
+    """The folder; the table or MedMNIST file in it, or None where the folder itself is the set; the splits asked for."""
+    head, _, wanted = path.rpartition("#")
+    path, wanted = (head, wanted) if head.endswith(".npz") else (path, "")
     if is_url(path):
         store = RemoteStore(path)
         if store.is_folder():
-            return store, None
+            return store, None, wanted
         folder, _, file = path.rstrip("/").rpartition("/")
         if not store.is_file() or not file.endswith((*TABLE_SUFFIXES, ".npz")):
             raise InputError.of(path, "a file of another kind" if store.is_file() else "nothing", _SOURCES)
-        return RemoteStore(folder), file
+        return RemoteStore(folder), file, wanted
     local = Path(unquote(urlsplit(path).path)) if path.startswith("file://") else base / path
     if local.is_dir():
-        return LocalStore(local), None
+        return LocalStore(local), None, wanted
     if not local.is_file() or local.suffix not in (*TABLE_SUFFIXES, ".npz"):
         raise InputError.of(local, "a file of another kind" if local.exists() else "nothing", _SOURCES)
-    return LocalStore(local.parent), local.name
+    return LocalStore(local.parent), local.name, wanted
 
 
 def _folder_table(store: Store) -> pd.DataFrame:

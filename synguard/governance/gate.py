@@ -5,6 +5,8 @@ How one limit is held against one metric:
 - Counts over everything there is (`held_on` "value" in the catalogue) are held on the value, all else on its bound.
 - A limit is broken strictly beyond it. A broken `fail` limit is a fail, unless even a perfectly clean release of the same
   size would have broken it and the opposite bound does not prove the breach: then the evidence is too small.
+- A check may ask for proof of a breach instead (`prove: breach`, for many small groups, of which a clean release would break
+  some by chance). It fails only where the opposite bound breaks the limit, and too little evidence is a warning there.
 - No evidence is no pass: a metric that is absent, insufficient, invalid or errored leaves its check undecided (exit 22).
   An audit that errored is missing evidence too, not an internal error: the run is whole, its record is signed, and
   a fail elsewhere still decides (20 before 22). Exit 1 is left for runs that could not write their results.
@@ -39,6 +41,9 @@ _EXIT: dict[Status, ExitCode] = {
     "waived": ExitCode.PASS,
     "pass": ExitCode.PASS,
 }
+_SIDE = {"lower": 0, "upper": 1}
+"""Which of a metric's two bounds is the unfavourable one, by what the catalogue holds it on."""
+
 _DECIDED: dict[Status, Literal["pass", "warn", "fail", "insufficient", "error"]] = {
     "fail": "fail",
     "error": "error",
@@ -88,7 +93,7 @@ def _hold(check: Check, metrics: Sequence[Metric], confidence: float) -> list[Ch
 def _hold_each_group(
     check: Check, grouped: Sequence[Metric], named: Sequence[Metric], confidence: float
 ) -> list[CheckResult]:
-    small = [metric for metric in grouped if metric.state == "measured" and metric.n < check.smallest_group]
+    small = [metric for metric in grouped if _not_judged(check, metric)]
     results = [_judge(check, metric, confidence) for metric in grouped if metric not in small]
     if small:
         results.append(replace(_blank(check, None, "warn"), reason=wording.small_groups(check, small)))
@@ -97,6 +102,13 @@ def _hold_each_group(
         whole = [metric for metric in named if metric.state == "not_tested"]
         results = [_judge(check, metric, confidence) for metric in whole] or [_missing(check, None)]
     return results
+
+
+def _not_judged(check: Check, metric: Metric) -> bool:
+    """Whether a group is only named: below the smallest group, or too little to show a breach."""
+    if metric.state == "insufficient":
+        return check.prove == "breach"
+    return metric.state == "measured" and metric.n < check.smallest_group
 
 
 def _judge(check: Check, metric: Metric, confidence: float) -> CheckResult:
@@ -115,7 +127,10 @@ def _judge(check: Check, metric: Metric, confidence: float) -> CheckResult:
             continue
         if level == "warn":
             return _result(check, metric, "warn", limit, limit)
-        if _too_small(metric, spec, limit, confidence) and not _proven(metric, spec, limit):
+        proven = _proven(metric, spec, limit)
+        if check.prove == "breach" and not proven:
+            continue
+        if _too_small(metric, spec, limit, confidence) and not proven:
             return _result(check, metric, "insufficient", limit, limit)
         return _result(check, metric, "fail" if level == "fail" else "invalid", limit, limit)
     return _result(check, metric, "pass", None, _heaviest(check))
@@ -137,7 +152,7 @@ def _unusable(check: Check, metric: Metric, spec: MetricSpec, confidence: float)
     if metric.state == "not_tested":
         return check.not_tested, f"not tested{note}"
     if metric.state == "insufficient":
-        return "insufficient", f"too little evidence{note}"
+        return "warn" if check.prove == "breach" else "insufficient", f"too little evidence{note}"
     if metric.state == "invalid":
         return "invalid", f"the evidence is invalid{note}"
     if metric.state != "measured":
@@ -163,14 +178,14 @@ def _held(metric: Metric, spec: MetricSpec, limit: Limit) -> float:
         return (metric.value or 0.0) / metric.n
     if spec.held_on == "value" or metric.bounds is None:
         return math.nan if metric.value is None else metric.value
-    return metric.bounds[1] if spec.held_on == "upper" else metric.bounds[0]
+    return metric.bounds[_SIDE[spec.held_on]]
 
 
 def _proven(metric: Metric, spec: MetricSpec, limit: Limit) -> bool:
     """Whether the whole interval is beyond the limit."""
     if spec.held_on == "value" or metric.bounds is None:
         return True
-    return limit.breaks(metric.bounds[0] if spec.held_on == "upper" else metric.bounds[1])
+    return limit.breaks(metric.bounds[1 - _SIDE[spec.held_on]])
 
 
 def _too_small(metric: Metric, spec: MetricSpec, limit: Limit, confidence: float) -> bool:
@@ -178,7 +193,7 @@ def _too_small(metric: Metric, spec: MetricSpec, limit: Limit, confidence: float
     if spec.held_on == "value":
         return False
     if metric.attainable is not None:
-        return limit.breaks(metric.attainable[1] if spec.held_on == "upper" else metric.attainable[0])
+        return limit.breaks(metric.attainable[_SIDE[spec.held_on]])
     if spec.family not in ("rate", "recall", "share_half"):  # for the others, n alone does not tell the bound
         return False
     bound = clean_bound(spec.family, metric.n, confidence)
@@ -233,12 +248,20 @@ def _result(
 ) -> CheckResult:
     spec = CATALOGUE[check.metric]
     usable = not problem and metric.value is not None
+    proof = check.prove == "breach" and status in ("fail", "invalid") and spec.held_on != "value"
+    bound = (
+        None
+        if not usable
+        else metric.bounds[1 - _SIDE[spec.held_on]]
+        if proof and metric.bounds
+        else _held(metric, spec, limit)
+    )
     return replace(
         _blank(check, metric.group, status),
         value=metric.value,
         interval=metric.interval,
-        bound=_held(metric, spec, limit) if usable else None,
+        bound=bound,
         limit=str(limit),
         n=metric.n,
-        reason=wording.sentence(check, metric, status, broken, limit, problem),
+        reason=wording.sentence(check, metric, status, broken, limit, problem, proof=proof),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from synguard.metrics.catalogue import MetricSpec
@@ -15,7 +16,7 @@ COUNTS = {"images": "image", "pairs": "pair", "copies": "copy"}
 """Units that are counted, with their singular."""
 
 _TEXT = re.compile(r"(?P<number>[-+]?[0-9]+(?:\.[0-9]+)?) ?(?P<unit>%|[A-Za-z]+)?")
-_RANGES = {"AUC": (0.0, 1.0), "share": (0.0, 1.0), "kappa": (-1.0, 1.0)}
+_RANGES = {"AUC": (0.0, 1.0), "kappa": (-1.0, 1.0), "correlation": (-1.0, 1.0)}
 
 
 class LimitError(ValueError):
@@ -52,7 +53,7 @@ def parse_limit(side: Literal["above", "below"], raw: Any, spec: MetricSpec) -> 
     number, unit = _number_and_unit(raw, spec)
     if unit == "%" and (spec.unit == "share" or (spec.unit == "images" and spec.held_on == "value" and side == "above")):
         _inside(raw, number, 0, 100, "%")
-        return Limit(side=side, value=number / 100, unit="share", of_n=spec.unit != "share")
+        return Limit(side=side, value=_percent(number), unit="share", of_n=spec.unit != "share")
     if spec.unit in COUNTS:
         if unit not in (spec.unit, COUNTS[spec.unit]) or number != int(number) or number < 0:
             raise LimitError(_quoted(raw), f"a whole number with its unit, such as {example(spec)}")
@@ -72,7 +73,7 @@ def parse_share(raw: Any, example_text: str) -> float:
         raise LimitError(_quoted(raw), f"a percentage with its sign, such as {example_text}")
     number = float(match["number"])
     _inside(raw, number, 0, 100, "%")
-    return number / 100
+    return _percent(number)
 
 
 def example(spec: MetricSpec) -> str:
@@ -106,10 +107,15 @@ def _number_and_unit(raw: Any, spec: MetricSpec) -> tuple[float, str | None]:
     return float(raw), None
 
 
+def _percent(number: float) -> float:
+    """The fraction nearest to a percentage as written, so that 0.07 % of 10,000 is exactly 7 of 10,000."""
+    return float(Decimal(repr(number)) / 100)
+
+
 def _inside(raw: Any, number: float, low: float, high: float, unit: str) -> None:
     if not low <= number <= high:
         span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
-        raise LimitError(_quoted(raw), f"a number {span} {unit}")
+        raise LimitError(_quoted(raw) if isinstance(raw, str) else str(raw), f"a number {span} {unit}")
 
 
 def _quoted(raw: Any, unit: str | None = "") -> str:

@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, Valida
 from synguard.errors import ConfigError
 from synguard.governance import strict_yaml
 from synguard.governance.limits import Limit, LimitError, parse_limit, parse_share
-from synguard.governance.problems import Problems, shown, suggestion
+from synguard.governance.problems import NAME_PATTERN, VERSION_PATTERN, Problems, shown, suggestion
 from synguard.governance.strict_yaml import Document
 from synguard.governance.strict_yaml import Path as YamlPath
 from synguard.metrics.catalogue import CATALOGUE
 
-__all__ = ["BUILT_IN", "LEVELS", "Check", "Policy", "PolicyFile", "json_schema", "load_policy", "parse_policy"]
+__all__ = ["BUILT_IN", "LEVELS", "Check", "Level", "Policy", "PolicyFile", "json_schema", "load_policy", "parse_policy"]
 
 BUILT_IN = ("public-release",)
 """Policies that come with the package."""
@@ -35,7 +35,7 @@ LEVELS: tuple[Level, ...] = ("fail", "invalid", "warn")
 
 When = Literal["always", "model released", "model held back"]
 Covered = Literal["images", "model"]
-Name = Annotated[StrictStr, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+Name = Annotated[StrictStr, Field(pattern=NAME_PATTERN, max_length=80)]
 Sentence = Annotated[StrictStr, Field(min_length=20, description="Why this limit, in a sentence of 20 characters or more.")]
 Raw = Annotated[Any, WithJsonSchema({"type": ["string", "number"]})]
 """Read by `limits.parse_limit`, which knows the metric's unit."""
@@ -57,19 +57,24 @@ class CheckFile(_File):
 
     id: Name
     title: StrictStr = Field(min_length=3)
-    metric: StrictStr = Field(json_schema_extra={"enum": sorted(CATALOGUE)})
+    metric: StrictStr = Field(json_schema_extra={"enum": [*sorted(CATALOGUE)]})
     group: StrictStr | None = Field(None, min_length=1, description="The one group of the metric to check.")
     groups: tuple[StrictStr, ...] | None = Field(
         None, min_length=1, description="Groups that must all be there and all pass."
     )
     each_group: StrictBool = Field(False, description="Check every group that the results have.")
-    smallest_group: StrictStr | None = Field(
+    smallest_group: Raw = Field(
         None, description="With each_group: groups with fewer are named, but not judged.", examples=["100 images"]
     )
     when: When = Field("always", description="Apply only where the model is released, or only where it is held back.")
     not_tested: Literal["insufficient", "warn"] = Field(
         "insufficient",
         description="What it means where the audit says that it could not be run. A metric that is absent never passes.",
+    )
+    prove: Literal["compliance", "breach"] = Field(
+        "compliance",
+        description="compliance: the bound must show that the limit is kept. breach: fail only where the bound shows it "
+        "to be broken; never for a blocker.",
     )
     warn: LimitFile | None = None
     fail: LimitFile | None = None
@@ -84,12 +89,10 @@ class PolicyFile(_File):
 
     schema_: Literal["synguard/policy/v1"] = Field(alias="schema")
     name: Name
-    version: StrictStr = Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", examples=["1.0.0"])
+    version: StrictStr = Field(pattern=VERSION_PATTERN, examples=["1.0.0"])
     title: StrictStr = ""
     releases: tuple[Covered, ...] = Field(min_length=1, description="What this policy can decide on.")
-    confidence: StrictStr = Field(
-        "95%", description="Least confidence of the one-sided bounds that limits are held against."
-    )
+    confidence: Raw = Field("95%", description="Least confidence of the one-sided bounds that limits are held against.")
     checks: tuple[CheckFile, ...] = Field(min_length=1)
 
 
@@ -109,6 +112,7 @@ class Check:
     smallest_group: int = 0
     when: When = "always"
     not_tested: Literal["insufficient", "warn"] = "insufficient"
+    prove: Literal["compliance", "breach"] = "compliance"
     blocker: bool = False
     line: int = 0
     column: int = 0
@@ -216,6 +220,9 @@ def _limits(row: Mapping[str, Any], path: YamlPath, problems: Problems) -> dict[
 
 def _within(row: Mapping[str, Any], path: YamlPath, limits: Mapping[Level, Limit], problems: Problems) -> None:
     """What the keys of one check must be to each other."""
+    for key in (*LEVELS, "group", "groups", "smallest_group"):
+        if key in row and row[key] is None:
+            problems.add((*path, key), "nothing", "a value, or no such key", key=True)
     if not any(level in row for level in LEVELS):
         problems.add(path, "no limit", "at least one of: fail, invalid, warn")
     warn = limits.get("warn")
@@ -240,6 +247,8 @@ def _within(row: Mapping[str, Any], path: YamlPath, limits: Mapping[Level, Limit
             problems.say((*path, "smallest_group"), str(error))
     if row.get("blocker") is True and "fail" not in row:
         problems.add((*path, "blocker"), "a blocker without a fail limit", "a fail limit", key=True)
+    if row.get("blocker") is True and row.get("prove") == "breach":
+        problems.add((*path, "prove"), '"breach" for a blocker', '"compliance": what blocks must be shown to be kept')
 
 
 def _across(rows: list[Any], limits: list[dict[Level, Limit]], problems: Problems) -> None:
@@ -287,6 +296,7 @@ def _check(row: CheckFile, limits: Mapping[Level, Limit], document: Document, pa
         smallest_group=_images(row.smallest_group) if row.smallest_group is not None else 0,
         when=row.when,
         not_tested=row.not_tested,
+        prove=row.prove,
         blocker=row.blocker,
         line=place.line,
         column=place.column,

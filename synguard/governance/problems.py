@@ -11,16 +11,22 @@ from pydantic import BaseModel, ValidationError
 from synguard.errors import ConfigError
 from synguard.governance.strict_yaml import Document, Path, Place
 
-__all__ = ["Problems", "key_of", "shown", "suggestion"]
+__all__ = ["NAME_PATTERN", "VERSION_PATTERN", "Problems", "key_of", "shown", "suggestion"]
 
+NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 _PLAIN = {
     "model_type": "a mapping",
     "dict_type": "a mapping",
     "model_attributes_type": "a mapping",
     "tuple_type": "a list",
     "bool_type": "true or false",
-    "string_type": "text",
+    "string_type": "text, in quotes where it reads as a number",
     "int_type": "a whole number",
+}
+_FORMS = {
+    NAME_PATTERN: "lower-case words joined by hyphens, such as near-copy-rate",
+    VERSION_PATTERN: "three numbers, such as 1.0.0",
 }
 
 
@@ -58,7 +64,9 @@ class Problems:
             elif kind == "string_too_long":
                 self.add(path, f"{len(value)} characters", f"at most {context['max_length']}")
             elif kind == "string_pattern_mismatch":
-                self.add(path, shown(value), f"text of the form {context['pattern']}")
+                self.add(path, shown(value), _FORMS.get(context["pattern"], f"text of the form {context['pattern']}"))
+            elif kind == "model_type" and len(path) == 3:
+                self.add(path, shown(value), "a mapping such as {above: 1%}")
             elif kind == "too_short":
                 self.add(path, "an empty list", "at least one entry")
             elif kind in ("literal_error", "enum"):

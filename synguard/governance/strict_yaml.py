@@ -90,6 +90,10 @@ def parse(data: bytes, where: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{where}{place}: {_one_line(error.problem)}, expected valid YAML") from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position].split("\n")
+        place = f"{len(before)}:{len(before[-1]) + 1}"
+        raise ConfigError(f"{where}:{place}: found the character U+{error.character:04X}, expected printable text") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: {_one_line(str(error))}, expected valid YAML") from None
     return Document(value, reader.keys, reader.values, tuple(reader.problems))
@@ -178,7 +182,8 @@ def _scalar(event: Event) -> Any:
 
 
 def _place(event: Event) -> Place:
-    return Place(event.start_mark.line + 1, event.start_mark.column + 1)
+    mark = event.start_mark
+    return Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
 
 
 def _shown(event: Event) -> str:

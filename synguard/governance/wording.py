@@ -12,14 +12,16 @@ from synguard.results import CheckResult, Metric, Status
 __all__ = ["all_passed", "figure", "missing", "sentence", "small_groups", "without_names"]
 
 
-def sentence(check: Check, metric: Metric, status: Status, broken: Limit | None, limit: Limit, problem: str) -> str:
-    """One check's result on one metric, as a whole sentence."""
+def sentence(
+    check: Check, metric: Metric, status: Status, broken: Limit | None, limit: Limit, problem: str, *, proof: bool = False
+) -> str:
+    """One check's result on one metric, as a whole sentence. `proof` shows the favourable bound, which proves it."""
     name = _name(check.metric, metric.group)
     if problem:
         end = "." if status == "warn" else ", and a check without evidence does not pass."
         return f"{name}: {problem}{end}" if status != "error" else f"{name}: {problem}, and what errored does not pass."
     spec = CATALOGUE[check.metric]
-    text = f"{name}: {figure(metric, spec)}{_bound(metric, spec, limit)}"
+    text = f"{name}: {figure(metric, spec)}{_bound(metric, spec, limit, proof)}"
     if broken is None:
         return f"{text}; it may not be {limit}."
     if status == "insufficient":
@@ -50,10 +52,16 @@ def missing(check: Check, group: str | None) -> str:
 
 
 def small_groups(check: Check, small: Sequence[Metric]) -> str:
-    """For groups below the policy's smallest group."""
-    some = ", ".join(f"{metric.group} ({metric.n:,})" for metric in small[:8])
-    more = f" and {len(small) - 8} more" if len(small) > 8 else ""
-    return f"{check.metric}: not judged by themselves, with fewer than {check.smallest_group:,} images each: {some}{more}."
+    """For groups that are below the policy's smallest group, or that the audit could not judge."""
+    unread = [metric for metric in small if metric.state == "insufficient"]
+    few = [metric for metric in small if metric.state != "insufficient"]
+    parts = []
+    if few:
+        parts.append(f"with fewer than {check.smallest_group:,} images {_listed(few)}")
+    if unread:
+        notes = "; ".join(dict.fromkeys(metric.note for metric in unread[:3] if metric.note))
+        parts.append(f"with too little evidence {_listed(unread)}{f' ({notes})' if notes else ''}")
+    return f"{check.metric}: not judged by themselves: {'; '.join(parts)}."
 
 
 def all_passed(policy: Policy, checks: int) -> str:
@@ -69,6 +77,11 @@ def without_names(result: CheckResult) -> str:
     return f"{_name(result.metric or result.id, result.group)}: {result.status}: {value} (n = {result.n:,}{held}){limit}."
 
 
+def _listed(metrics: Sequence[Metric]) -> str:
+    some = ", ".join(f"{metric.group} ({metric.n:,})" for metric in metrics[:8])
+    return f"{some} and {len(metrics) - 8} more" if len(metrics) > 8 else some
+
+
 def _unit_held(result: CheckResult) -> str:
     return "share" if "%" in result.limit else result.unit
 
@@ -82,14 +95,15 @@ def _sample(n: int, sample: str) -> str:
     return f"{n:,} {COUNTS[sample] if n == 1 and sample in COUNTS else sample}"
 
 
-def _bound(metric: Metric, spec: MetricSpec, limit: Limit) -> str:
+def _bound(metric: Metric, spec: MetricSpec, limit: Limit, proof: bool) -> str:
     if spec.held_on == "value" or metric.bounds is None:
         return ""
-    bound = metric.bounds[1] if spec.held_on == "upper" else metric.bounds[0]
+    side = 1 if (spec.held_on == "upper") != proof else 0
+    bound = metric.bounds[side]
     text = shown(bound, spec.unit)
     if text == shown(limit.value, limit.unit) and bound != limit.value:  # so near that three digits hide the difference
         text = shown(bound, spec.unit, 6)
-    return f", {spec.held_on} {100 * metric.confidence:g} % bound {text}"
+    return f", {('lower', 'upper')[side]} {100 * metric.confidence:g} % bound {text}"
 
 
 def _too_few(metric: Metric, spec: MetricSpec, limit: Limit) -> str:

@@ -43,7 +43,9 @@ class MetricSpec:
 _COUNT = "Count over every image; no chance error"
 _EXACT = "Exact one-sided bound (Clopper and Pearson)"
 _PATIENTS = "Bootstrap over patients, each side by itself; one-sided bound"
-_BOOTSTRAP = "Bootstrap; one-sided bound"
+_JACKKNIFE = "Jackknife over blocks of images; one-sided bound"
+
+_BAYES = "Bayesian bootstrap over candidates and holdout patients (Rubin 1981, doi:10.1214/aos/1176345338); one-sided bound"
 
 _CP = "Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
 _ROC = "Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747"
@@ -55,6 +57,7 @@ _ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846, theorem 5.2"
 _RISKS = "Giomi et al. 2022, arXiv:2211.10460"
 _ROBUST = "Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4"
 _IMPROVED = "Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1"
+_BALANCED = "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764"
 _LATER = "Reserved: this version does not measure it, so a limit on it finds no evidence and nothing passes."
 
 
@@ -144,7 +147,7 @@ def _distance(name: str, title: str, source: str, description: str) -> MetricSpe
         direction="lower",
         held_on="upper",
         family="estimate",
-        method=_BOOTSTRAP,
+        method=_JACKKNIFE,
         source=source,
         description=description,
     )
@@ -300,8 +303,8 @@ _SPECS = (
         "Asked and read labels agree",
         "higher",
         "estimate",
-        _EXACT,
-        _CP,
+        _BAYES,
+        "synguard",
         description="Share of the candidates on which the diagnostic model reads the label that was asked.",
         groups="none: all attributes; `attribute`; `attribute=level`",
     ),
@@ -310,7 +313,7 @@ _SPECS = (
         "Agreement as share of the ceiling",
         "higher",
         "agreement",
-        "Bootstrap of agreement and ceiling; one-sided bound",
+        _BAYES,
         "synguard; ceiling after SynFundus-1M, arXiv:2312.00377",
         description="`labels.agreement` divided by `labels.ceiling`, so that the generator is not blamed for what the "
         "diagnostic model cannot read.",
@@ -321,8 +324,8 @@ _SPECS = (
         "Diagnostic model on real images",
         "higher",
         "estimate",
-        _EXACT,
-        _CP,
+        _BAYES,
+        "synguard",
         description="Share of real holdout images on which the diagnostic model reads the recorded label: what no "
         "generator can beat.",
         groups="none: all attributes; `attribute`; `attribute=level`",
@@ -334,10 +337,72 @@ _SPECS = (
         direction="higher",
         held_on="lower",
         family="estimate",
-        method=_BOOTSTRAP,
+        method=_BAYES,
         source="Cohen 1968, doi:10.1037/h0026256",
         description="Agreement of asked and read grades beyond chance, quadratic weights.",
         groups="`attribute`, ordinal ones",
+    ),
+    _share(
+        "labels.balanced_agreement",
+        "Asked and read labels agree, every level alike",
+        "higher",
+        "estimate",
+        _BAYES,
+        _BALANCED,
+        description="Mean over the levels of the share on which the diagnostic model reads the level that was asked.",
+        groups="none: all attributes; `attribute`",
+    ),
+    _share(
+        "labels.skill_share",
+        "Agreement beyond chance as share of the ceiling",
+        "higher",
+        "estimate",
+        _BAYES,
+        "synguard",
+        description="What balanced agreement has above guessing, divided by what real holdout images have above guessing.",
+        groups="none: all attributes; `attribute`",
+    ),
+    _value(
+        "labels.ceiling_reconstructed",
+        "Diagnostic model on reconstructed images",
+        "share",
+        "higher",
+        "synguard",
+        "`labels.ceiling` on the same images after the generator's autoencoder: what it blurs shows as the difference.",
+        groups="`attribute`",
+    ),
+    _value(
+        "labels.holdout_refused",
+        "Real images that the label stage would refuse",
+        "share",
+        "lower",
+        "synguard",
+        "Share of real holdout images that the refusal thresholds of the label stage would have sent to quarantine.",
+        sample="holdout images",
+    ),
+    MetricSpec(
+        name="labels.correlation",
+        title="Correlation of asked and read values",
+        unit="correlation",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_BAYES,
+        source="Pearson's r",
+        description="Correlation of the values asked and the values read, of continuous attributes.",
+        groups="`attribute`, continuous ones",
+    ),
+    MetricSpec(
+        name="labels.mean_error",
+        title="Mean error of read values",
+        unit="own unit",
+        direction="lower",
+        held_on="upper",
+        family="estimate",
+        method=_BAYES,
+        source="Mean absolute error",
+        description="Mean absolute difference of the values asked and read, in the attribute's own unit.",
+        groups="`attribute`, continuous ones",
     ),
     _distance(
         "fidelity.frechet_distance",
@@ -356,7 +421,7 @@ _SPECS = (
         "Precision",
         "higher",
         "estimate",
-        _BOOTSTRAP,
+        _JACKKNIFE,
         _IMPROVED,
         description="Share of the synthetic images inside the neighbourhoods of the real ones.",
     ),
@@ -365,7 +430,7 @@ _SPECS = (
         "Recall",
         "higher",
         "estimate",
-        _BOOTSTRAP,
+        _JACKKNIFE,
         _IMPROVED,
         description="Share of the real images inside the neighbourhoods of the synthetic ones.",
     ),
@@ -376,7 +441,7 @@ _SPECS = (
         direction="higher",
         held_on="lower",
         family="estimate",
-        method=_BOOTSTRAP,
+        method=_JACKKNIFE,
         source=_ROBUST,
         description="Real neighbourhoods that a synthetic image lies in, over the number expected; may pass 1.",
     ),
@@ -385,7 +450,7 @@ _SPECS = (
         "Coverage",
         "higher",
         "estimate",
-        _BOOTSTRAP,
+        _JACKKNIFE,
         _ROBUST,
         description="Share of the real images with a synthetic image among their neighbours.",
     ),
@@ -394,7 +459,7 @@ _SPECS = (
         "Real against synthetic",
         "Lopez-Paz and Oquab 2017, arXiv:1610.06545",
         "How well a fresh classifier tells synthetic from real images: a half where it cannot.",
-        method=_BOOTSTRAP,
+        method=_JACKKNIFE,
     ),
     _value(
         "text.burned_in",
@@ -411,7 +476,7 @@ _SPECS = (
         "lower",
         "synguard",
         "Share of the candidates that a stage sent to quarantine.",
-        groups="`copies`, `labels`",
+        groups="none: both together; `copies`; `labels`",
     ),
     _value(
         "accepted.images",
@@ -460,8 +525,8 @@ def markdown() -> str:
         "Generated by `synguard.metrics.catalogue.markdown()`; a test holds this file against the code.",
         "",
         "Every figure has a value, an n, a two-sided 95 % interval where it has chance error, and one-sided 95 % bounds.",
-        "Limits are held against the bound named below, or against the value where everything was counted. Where even a clean",
-        "release of the same size would break the limit, the evidence is too small and the check is `insufficient`.",
+        "Limits are held against the bound named below, or against the value where everything was counted. Where even a",
+        "clean release of the same size would break the limit, the evidence is too small and the check is `insufficient`.",
         "Shares are stored as fractions (0.01) and written in policies as percentages (`1%`).",
         "",
         "| metric | unit | better | held on |",

@@ -12,8 +12,6 @@ from typing import Literal
 
 from scipy.stats import beta, norm
 
-from synguard.metrics.intervals import smallest_n_for_rate, smallest_n_for_recall
-
 __all__ = ["FAMILIES", "Family", "auc_standard_error", "clean_bound", "smallest_n"]
 
 Family = Literal["census", "rate", "recall", "share_half", "auc", "tpr", "agreement", "estimate"]
@@ -42,9 +40,9 @@ def clean_bound(family: Family, n: int, confidence: float = 0.95, *, fpr: float 
     """
     z = float(norm.ppf(confidence))
     if family == "rate":
-        return 1 - (1 - confidence) ** (1 / n)
+        return -math.expm1(math.log(1 - confidence) / n)
     if family == "recall":
-        return float((1 - confidence) ** (1 / n))
+        return math.exp(math.log(1 - confidence) / n)
     if family == "share_half":
         return float(beta.ppf(confidence, n / 2 + 1, n / 2))
     if family == "tpr":
@@ -61,17 +59,14 @@ def smallest_n(family: Family, limit: float, confidence: float = 0.95, *, fpr: f
 
     None where the family has no chance error or no known one, and where no number of images would do.
     """
-    if family == "rate":
-        return smallest_n_for_rate(limit, confidence) or None
-    if family == "recall":
-        return smallest_n_for_recall(limit, confidence) if limit < 1 else None
-    possible = {"share_half": limit > 0.5, "auc": limit > 0.5, "tpr": limit > fpr, "agreement": limit < 1}
-    if not possible.get(family, False):
+    higher = family in ("recall", "agreement")
+    ideal = {"rate": 0.0, "share_half": 0.5, "auc": 0.5, "tpr": fpr, "recall": 1.0, "agreement": 1.0}.get(family)
+    if ideal is None or (limit >= ideal if higher else limit <= ideal):
         return None
 
     def enough(n: int) -> bool:
         bound = clean_bound(family, n, confidence, fpr=fpr)
-        return bound is not None and (bound >= limit if family == "agreement" else bound <= limit)
+        return bound is not None and (bound >= limit if higher else bound <= limit)
 
     return _search(enough)
 

@@ -197,9 +197,9 @@ def out_exists(world: World) -> list[str]:
 
 CASES: dict[Callable[[World], list[str]], tuple[str, ...]] = {
     no_private: ("nowhere", "expected"),
-    empty_folder: ("empty", "no image", "expected"),
+    empty_folder: ("empty", "without images", "expected"),
     truncated_png: ("images/5.png", "truncated", "expected"),
-    decompression_bomb: ("images/5.png", "30000", "expected"),
+    decompression_bomb: ("images/5.png", "30,000", "expected"),
     text_as_png: ("images/5.png", "expected"),
     grade_that_is_no_level: ("images/4.png", "grade", "'7'", "0, 1, 2"),
     label_column_missing: ("private", "stage", "'grade'"),

@@ -1,0 +1,305 @@
+"""From the scores of a probe to figures with intervals, and to the metrics that the gate sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audits.membership.probe import Access, Arm, Probe, Scores
+from audits.membership.split import Validity
+from synguard.metrics.catalogue import CATALOGUE
+from synguard.metrics.ranks import (
+    auc,
+    clustered_auc,
+    minimum_detectable_auc,
+    null_bounds,
+    resample,
+    roc,
+    tpr_at_fpr,
+)
+from synguard.results import Metric, MetricState
+
+__all__ = ["Outcome", "evidence", "judge", "metrics", "not_tested", "split_evidence", "split_metrics"]
+
+Floats = NDArray[np.float64]
+FPR = 0.01
+_SMALLEST = 20
+"""Patients a side below which neither a resample nor a normal approximation means anything."""
+_CURVE_POINTS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one probe found. `state` is "error" with a sentence where its scores were unusable; then the figures are NaN.
+
+    Intervals are two-sided 95 %, bounds one-sided 95 % each, `*_attainable` the bounds of a score that knows nothing.
+    """
+
+    name: str
+    access: Access
+    method: str
+    state: MetricState
+    tpr_state: MetricState
+    note: str
+    n_members: int
+    n_nonmembers: int
+    member_patients: int
+    nonmember_patients: int
+    auc: float = math.nan
+    auc_interval: tuple[float, float] = (0.0, 1.0)
+    auc_bounds: tuple[float, float] = (0.0, 1.0)
+    auc_attainable: tuple[float, float] = (0.0, 1.0)
+    minimum_detectable_auc: float = 1.0
+    placebo_auc: float = math.nan
+    tpr: float = math.nan
+    tpr_interval: tuple[float, float] = (0.0, 1.0)
+    tpr_bounds: tuple[float, float] = (0.0, 1.0)
+    tpr_attainable: tuple[float, float] = (0.0, 1.0)
+    parts: tuple[tuple[str, float], ...] = ()
+    curve: tuple[tuple[float, ...], ...] = ()
+    """Rows fpr, tpr, low, high."""
+
+
+def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: int) -> Outcome:
+    """Score both arms and compare them, with errors by patient."""
+    inside, outside = probe.scores(members), probe.scores(nonmembers)
+    patients = (members.images.patients.astype(str), nonmembers.images.patients.astype(str))
+    base: dict[str, Any] = {
+        "name": probe.name,
+        "access": probe.access,
+        "method": probe.method,
+        "n_members": len(members),
+        "n_nonmembers": len(nonmembers),
+        "member_patients": len(np.unique(patients[0])),
+        "nonmember_patients": len(np.unique(patients[1])),
+    }
+    bad = sum(int((~np.isfinite(s.score)).sum()) for s in (inside, outside))
+    if bad:
+        note = f"probe {probe.name}: found {bad} of {len(members) + len(nonmembers)} scores not finite"
+        return Outcome(**base, state="error", tpr_state="error", note=note)
+    fewest = min(base["member_patients"], base["nonmember_patients"])
+    if fewest < _SMALLEST:
+        note = f"probe {probe.name}: found {fewest} patients on a side, expected at least {_SMALLEST}"
+        return Outcome(**base, state="insufficient", tpr_state="insufficient", note=note)
+    return Outcome(**base, **_figures(inside, outside, patients, resamples, seed))
+
+
+def _figures(
+    inside: Scores, outside: Scores, patients: tuple[NDArray[np.str_], NDArray[np.str_]], resamples: int, seed: int
+) -> dict[str, Any]:
+    m, n = len(inside.score), len(outside.score)
+    rates = _rates(n)
+    spread = resample(inside.score, outside.score, *patients, fpr=rates, resamples=resamples, seed=seed)
+    at_target = spread.tpr[:, np.searchsorted(rates, FPR)]
+    # A score that knows nothing, in its most typical draw, judged the same way: what a clean release can attain here.
+    typical = np.random.default_rng([seed, 0x7AB1])
+    null = resample(
+        typical.permutation((np.arange(m) + 0.5) / m),
+        typical.permutation((np.arange(n) + 0.5) / n),
+        *patients,
+        fpr=np.array([FPR]),
+        resamples=resamples,
+        seed=seed,
+    )
+    effect = clustered_auc(inside.score, outside.score, *patients).design_effect
+    unseen, needed = len(np.unique(patients[1])), round(1 / FPR)
+    enough = unseen >= needed
+    fpr, tpr = roc(inside.score, outside.score)
+    return {
+        "state": "measured",
+        "tpr_state": "measured" if enough else "insufficient",
+        "note": "" if enough else f"found {unseen} non-member patients, expected at least {needed} for a rate of {FPR:.0%}",
+        "auc": auc(inside.score, outside.score),
+        "auc_interval": spread.auc_interval(),
+        "auc_bounds": spread.auc_bounds(),
+        "auc_attainable": null_bounds(m, n, effect),
+        "minimum_detectable_auc": minimum_detectable_auc(m, n, effect),
+        "placebo_auc": _placebo(inside.score, patients[0], seed),
+        "tpr": tpr_at_fpr(inside.score, outside.score, FPR) if enough else math.nan,
+        "tpr_interval": _quantiles(at_target, 0.025),
+        "tpr_bounds": _quantiles(at_target, 0.05),
+        "tpr_attainable": _quantiles(null.tpr[:, 0], 0.05),
+        "parts": tuple((name, auc(part, outside.parts[name])) for name, part in inside.parts.items()),
+        "curve": tuple(
+            tuple(float(value) for value in row)
+            for row in (
+                rates,
+                tpr[np.searchsorted(fpr, rates + 1e-12, side="right") - 1],
+                spread.tpr_quantile(0.025),
+                spread.tpr_quantile(0.975),
+            )
+        ),
+    }
+
+
+def _rates(nonmembers: int) -> Floats:
+    """False positive rates that can be attained, spread evenly on a log axis, with 1 % and both ends among them."""
+    counts = np.geomspace(1, nonmembers, _CURVE_POINTS).round()
+    return np.unique(np.concatenate([[0.0], counts / nonmembers, [FPR]]))
+
+
+def _quantiles(values: Floats, tail: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _placebo(score: Floats, patients: NDArray[np.str_], seed: int) -> float:
+    """The same scores for one random half of the members against the other."""
+    names, codes = np.unique(patients, return_inverse=True)
+    first = (np.random.default_rng([seed, 0x91AC]).permutation(len(names)) < len(names) / 2)[codes]
+    return auc(score[first], score[~first])
+
+
+def metrics(prefix: str, outcomes: Sequence[Outcome], validity: Validity) -> tuple[Metric, Metric]:
+    """`<prefix>.auc` and `<prefix>.tpr_at_fpr_0.01` of the primary probe; of several sets of weights the worse counts.
+
+    A split that is not valid passes its state on, with the figures still shown. An unusable probe counts before the others.
+    """
+    names = (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
+    broken = next((o for o in outcomes if o.state != "measured"), None)
+    if broken is not None:
+        first, second = (
+            Metric(
+                name=name,
+                value=None,
+                n=_smaller(broken),
+                unit=CATALOGUE[name].unit,
+                method=broken.method,
+                state=broken.state,
+                note=broken.note,
+            )
+            for name in names
+        )
+        return first, second
+    by_auc = max(outcomes, key=lambda o: o.auc_bounds[1])
+    by_tpr = max(outcomes, key=lambda o: o.tpr_bounds[1])
+    figures = (
+        (by_auc, by_auc.auc, by_auc.auc_interval, by_auc.auc_bounds, by_auc.auc_attainable, by_auc.state, 0.5),
+        (by_tpr, by_tpr.tpr, by_tpr.tpr_interval, by_tpr.tpr_bounds, by_tpr.tpr_attainable, by_tpr.tpr_state, FPR),
+    )
+    result = []
+    for name, (outcome, value, interval, bounds, attainable, own, chance) in zip(names, figures, strict=True):
+        state: MetricState = own if own != "measured" or validity.state == "valid" else validity.state
+        note = outcome.note if own != "measured" else validity.reason if state != "measured" else ""
+        result.append(
+            Metric(
+                name=name,
+                value=None if math.isnan(value) else value,
+                n=_smaller(outcome),
+                unit=CATALOGUE[name].unit,
+                method=f"{outcome.method} {_sizes(outcome)}; {_INTERVAL}",
+                interval=interval,
+                bounds=bounds,
+                attainable=attainable,
+                baseline=chance,
+                baseline_name="chance",
+                state=state,
+                note=note,
+            )
+        )
+    return result[0], result[1]
+
+
+_INTERVAL = (
+    "percentile bootstrap of members and non-members by patient, the threshold for the rate taken anew in each resample, "
+    "no interpolation"
+)
+
+
+def not_tested(prefix: str, reason: str) -> tuple[Metric, Metric]:
+    """The two metrics of an access level that could not be probed."""
+    auc_metric, tpr_metric = (
+        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state="not_tested", note=reason)
+        for name in (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
+    )
+    return auc_metric, tpr_metric
+
+
+def split_metrics(validity: Validity) -> tuple[Metric, Metric]:
+    """`membership.split.auc` and `membership.placebo.auc`."""
+    state: MetricState = "measured" if validity.state == "valid" else validity.state
+    smaller = min(validity.n_members, validity.n_nonmembers)
+    sizes = f"{validity.n_members} private images against {validity.n_nonmembers} of the holdout, all roles"
+    split = Metric(
+        name="membership.split.auc",
+        value=validity.auc,
+        n=smaller,
+        unit="AUC",
+        method=(
+            f"best of two model-free classifiers ({validity.classifier}), tested on other patients, {sizes}; "
+            f"p = {validity.p_value:.3g} by {validity.permutations} permutations of patients; normal interval by patient"
+        ),
+        interval=validity.interval,
+        bounds=validity.bounds,
+        attainable=(0.0, validity.excludes),
+        baseline=validity.placebo_auc,
+        baseline_name="placebo",
+        state=state,
+        note=validity.reason,
+    )
+    placebo = Metric(
+        name="membership.placebo.auc",
+        value=validity.placebo_auc,
+        n=validity.n_members,
+        unit="AUC",
+        method="the same classifier on random cuts of the private set by patient, their mean and the spread of one cut",
+        interval=validity.placebo_interval,
+        bounds=validity.placebo_bounds,
+        baseline=0.5,
+        baseline_name="chance",
+        state="insufficient" if validity.classifier == "none" else "measured",
+    )
+    return split, placebo
+
+
+def evidence(outcome: Outcome, metric: str | None) -> dict[str, Any]:
+    """One row of `probes` for the report; `metric` is the verdict the probe stands for, None where it only informs."""
+    row: dict[str, Any] = {
+        "name": outcome.name,
+        "access": outcome.access,
+        "metric": metric,
+        "method": outcome.method,
+        "state": outcome.state,
+        "note": outcome.note,
+        "n_members": outcome.n_members,
+        "n_nonmembers": outcome.n_nonmembers,
+        "member_patients": outcome.member_patients,
+        "nonmember_patients": outcome.nonmember_patients,
+    }
+    if outcome.state != "measured":
+        return row
+    return row | {
+        "auc": outcome.auc,
+        "interval": list(outcome.auc_interval),
+        "bound": outcome.auc_bounds[1],
+        "attainable": outcome.auc_attainable[1],
+        "placebo_auc": outcome.placebo_auc,
+        "minimum_detectable_auc": outcome.minimum_detectable_auc,
+        "tpr": None if math.isnan(outcome.tpr) else outcome.tpr,
+        "tpr_interval": list(outcome.tpr_interval),
+        "tpr_bound": outcome.tpr_bounds[1],
+        "tpr_attainable": outcome.tpr_attainable[1],
+        "parts": [{"name": name, "auc": value} for name, value in outcome.parts],
+        "roc": dict(zip(("fpr", "tpr", "low", "high"), (list(row) for row in outcome.curve), strict=True)),
+    }
+
+
+def split_evidence(validity: Validity) -> dict[str, Any]:
+    """The `split` part of the evidence."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(validity).items()}
+
+
+def _smaller(outcome: Outcome) -> int:
+    return min(outcome.n_members, outcome.n_nonmembers)
+
+
+def _sizes(outcome: Outcome) -> str:
+    return (
+        f"{outcome.n_members} members ({outcome.member_patients} patients) against {outcome.n_nonmembers} non-members "
+        f"of the evaluation role ({outcome.nonmember_patients} patients)"
+    )

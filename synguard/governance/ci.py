@@ -1,0 +1,109 @@
+"""A decision in the forms that CI systems read: JUnit XML and SARIF 2.1.0.
+
+Both leave the house more easily than a run folder does, so both are made from figures alone: names of files never enter.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+from synguard.governance.files import canonical, write_private
+from synguard.governance.policy import Policy
+from synguard.governance.wording import without_names
+from synguard.results import CheckResult, Decision, Status
+
+__all__ = ["junit", "sarif", "write_ci"]
+
+_SARIF: dict[Status, tuple[str, str]] = {
+    "pass": ("pass", "none"),
+    "waived": ("informational", "none"),
+    "warn": ("fail", "warning"),
+}
+"""Kind and level by status; whatever else a check ended with is an error."""
+
+
+def write_ci(run: Path, decision: Decision, policy: Policy) -> None:
+    """Writes `junit.xml` and `results.sarif` into the run folder."""
+    write_private(run / "junit.xml", junit(decision, policy))
+    write_private(run / "results.sarif", canonical(sarif(decision, policy)))
+
+
+def junit(decision: Decision, policy: Policy) -> bytes:
+    """One test case a check: failed where it fails, an error where it could not be decided."""
+    checks = decision.checks
+    suite = Xml.Element(
+        "testsuite",
+        name=f"{policy.name} {policy.version}",
+        tests=str(len(checks)),
+        failures=str(sum(check.status == "fail" for check in checks)),
+        errors=str(sum(check.status in ("insufficient", "invalid", "error") for check in checks)),
+        skipped=str(sum(check.status == "waived" for check in checks)),
+    )
+    for check in checks:
+        name = f"{check.id} ({check.group})" if check.group else check.id
+        case = Xml.SubElement(suite, "testcase", name=_xml(name), classname=check.metric or policy.name)
+        text = _xml(without_names(check))
+        if check.status == "fail":
+            Xml.SubElement(case, "failure", message=text, type=check.status)
+        elif check.status in ("insufficient", "invalid", "error"):
+            Xml.SubElement(case, "error", message=text, type=check.status)
+        elif check.status == "waived":
+            Xml.SubElement(case, "skipped", message=text)
+        else:
+            Xml.SubElement(case, "system-out").text = text
+    suites = Xml.Element("testsuites")
+    suites.append(suite)
+    Xml.indent(suites)
+    written: bytes = Xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
+
+
+def sarif(decision: Decision, policy: Policy) -> dict[str, Any]:
+    """A SARIF 2.1.0 log: a rule for each check of the policy, located at its line there."""
+    rules = [
+        {
+            "id": check.id,
+            "shortDescription": {"text": check.title},
+            "fullDescription": {"text": check.reason},
+            "help": {"text": f"{check.metric}; source: {check.source}"},
+        }
+        for check in policy.checks
+    ]
+    known = [rule["id"] for rule in rules]
+    rules += [{"id": name} for name in dict.fromkeys(check.id for check in decision.checks) if name not in known]
+    lines = {check.id: check.line for check in policy.checks}
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "synguard", "rules": rules}},
+                "results": [_sarif_result(check, policy, max(1, lines.get(check.id, 1))) for check in decision.checks],
+            }
+        ],
+    }
+
+
+def _sarif_result(check: CheckResult, policy: Policy, line: int) -> dict[str, Any]:
+    kind, level = _SARIF.get(check.status, ("fail", "error"))
+    return {
+        "ruleId": check.id,
+        "kind": kind,
+        "level": level,
+        "message": {"text": without_names(check)},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": policy.file or f"{policy.name}.yaml"},
+                    "region": {"startLine": line},
+                }
+            }
+        ],
+    }
+
+
+def _xml(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c in "\t\n" or (ord(c) >= 0x20 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) < 0xFFFE))

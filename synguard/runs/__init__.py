@@ -1,0 +1,1 @@
+"""Orchestration: generate, audit, quarantine, gate, report; state and resume. Nothing else joins the parts together."""

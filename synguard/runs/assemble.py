@@ -1,0 +1,85 @@
+"""Laying out what a run leaves: accepted images, quarantine, pictures of flagged pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from synguard.data.images import ImageSet
+from synguard.errors import IntegrityError
+from synguard.protocols import Images
+from synguard.runs.engine import encode_png
+from synguard.runs.folder import RunFolder, whole_folder
+
+__all__ = ["PICTURED", "accept_given", "lay_out_batches", "write_pairs"]
+
+PICTURED = 150
+"""Flagged pairs that are written as pictures; the rest are rows."""
+
+
+def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> None:
+    """Put the images of committed batches into `accepted/` and `quarantine/`, each folder whole or not at all."""
+    for target, chosen in ((folder.accepted, rows[rows["accepted"]]), (folder.quarantine, rows[~rows["accepted"]])):
+        if target.exists():
+            continue
+        with whole_folder(target) as scratch:
+            (scratch / "images").mkdir()
+            for batch, file in zip(chosen["batch"], chosen["file"], strict=True):
+                _link(folder.batches / f"{batch:05d}" / file, scratch / file)
+            _write_metadata(scratch, chosen)
+
+
+def accept_given(folder: RunFolder, synthetic: ImageSet, source: Path, rows: pd.DataFrame) -> None:
+    """Copy the images of an audit to `accepted/`, byte for byte, so that what is decided on is what is there to release.
+
+    Images that have no file of their own (rows of a MedMNIST file) are written as PNG. IntegrityError where a file changed
+    since it was read.
+    """
+    root = source if source.is_dir() else source.parent
+    with whole_folder(folder.accepted) as scratch:
+        for row, file in enumerate(synthetic.files):
+            path = root / file
+            if source.suffix == ".npz":
+                target, data = scratch / f"{file}.png", encode_png(synthetic.pixels[row])
+            else:
+                target, data = scratch / file, path.read_bytes()
+                if hashlib.sha256(data).hexdigest() != synthetic.sha256[row]:
+                    raise IntegrityError(
+                        f"{path}: found other bytes than were audited, expected {synthetic.sha256[row][:16]}"
+                    )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        _write_metadata(scratch, rows, suffix=".png" if source.suffix == ".npz" else "")
+
+
+def write_pairs(folder: RunFolder, pictures: list[dict[str, Images]]) -> None:
+    """Write the pictures of flagged pairs: for pair k, `pairs/000k-NAME.png` for each name."""
+    if folder.pairs.exists():
+        shutil.rmtree(folder.pairs)
+    with whole_folder(folder.pairs) as scratch:
+        for number, panels in enumerate(pictures, start=1):
+            for name, pixels in panels.items():
+                (scratch / f"{number:04d}-{name}.png").write_bytes(encode_png(pixels))
+
+
+def _write_metadata(folder: Path, rows: pd.DataFrame, suffix: str = "") -> None:
+    """metadata.jsonl: the file, what was asked, and what the diagnostic model read."""
+    labels = [name for name in rows.columns if name.startswith(("condition.", "annotation."))]
+    lines = []
+    for record in json.loads(rows[["file", *labels]].to_json(orient="records")):
+        file = record.pop("file")
+        lines.append(json.dumps({"file_name": f"{file}{suffix}", **record}))
+    (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the file system has them, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,263 @@
+"""From rows to a decision: figures of every candidate, probes on the release, gate, record, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import pandas as pd
+
+import reports
+from audits import fidelity, labels, membership, memorisation
+from synguard.config import RunConfig
+from synguard.data.images import ImageSet
+from synguard.governance import ci, manifest
+from synguard.governance.files import canonical, write_private
+from synguard.governance.gate import decide
+from synguard.governance.policy import Policy
+from synguard.governance.record import ResultsContext, write_results
+from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
+from synguard.protocols import Denoiser
+from synguard.results import AuditResult, Decision, Metric
+from synguard.runs.assemble import PICTURED, write_pairs
+from synguard.runs.folder import RunFolder
+from synguard.runs.prepare import Prepared
+from synguard.runs.progress import Progress, Timings
+from synguard.runs.result import tuples
+
+__all__ = ["audit_results", "conclude"]
+
+
+def audit_results(
+    folder: RunFolder,
+    rows: pd.DataFrame,
+    synthetic: ImageSet,
+    prepared: Prepared,
+    config: RunConfig,
+    denoiser: Denoiser | None,
+    *,
+    timings: Timings,
+    progress: Progress,
+) -> list[AuditResult]:
+    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it."""
+    material = prepared.material
+    folder.probes.mkdir(mode=0o700, exist_ok=True)
+    asked = _columns(rows, "condition.")
+
+    def of_labels() -> AuditResult:
+        if prepared.ceiling is None:
+            return labels.not_tested("no conditions were declared")
+        return labels.summarise(asked, _columns(rows, "annotation."), prepared.ceiling, seed=config.seed)
+
+    steps: dict[str, Callable[[], AuditResult]] = {
+        "memorisation": lambda: memorisation.summarise(rows, prepared.memorisation, prepared.planted, seed=config.seed),
+        "labels": of_labels,
+        "membership": lambda: membership.run(
+            material.private,
+            prepared.roles,
+            synthetic,
+            conditions=material.schema,
+            denoiser=denoiser,
+            embedder=prepared.embedder,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "fidelity": lambda: fidelity.run(
+            prepared.roles.evaluation,
+            prepared.roles.reference,
+            synthetic.pixels,
+            prepared.embedder,
+            config.audits.fidelity,
+            config.seed,
+        ),
+    }
+    results = []
+    for number, (name, step) in enumerate(steps.items()):
+        progress("audits of the release", number, len(steps))
+        with timings.phase(name):
+            results.append(_kept(folder, name, step))
+    progress("audits of the release", len(steps), len(steps))
+    return results
+
+
+def conclude(
+    folder: RunFolder,
+    rows: pd.DataFrame,
+    results: Sequence[AuditResult],
+    prepared: Prepared,
+    config: RunConfig,
+    policy: Policy,
+    *,
+    candidates: ImageSet | None,
+    tripped: bool,
+    link: str,
+) -> tuple[Decision, tuple[Metric, ...], str]:
+    """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
+
+    `candidates` are the pixels of all rows for the pictures of flagged pairs. Returns decision, metrics and the public key
+    of the signature on results.json.
+    """
+    metrics = tuple(metric for result in results for metric in result.metrics)
+    metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
+    decision = decide(policy, metrics, released=config.release.covers)
+    rows.drop(columns=["batch"], errors="ignore").to_parquet(folder.images, index=False)
+    folder.images.chmod(0o600)
+    manifest.write(manifest.build(folder.accepted), folder.path / "manifest.json")
+    evidence = {result.name: dict(result.evidence) for result in results}
+    evidence["memorisation"] |= _flagged(folder, rows, prepared, candidates)
+    evidence["data"] = _data_evidence(prepared, link)
+    evidence["run"] = {"batches": _batches(rows)}
+    write_private(folder.evidence, canonical(evidence))
+    material = prepared.material
+    context = ResultsContext(
+        policy=policy,
+        released=config.release.covers,
+        data={
+            "private": {"sha256": material.private.digest, "images": len(material.private)},
+            "holdout": {"sha256": material.holdout.digest, "images": material.holdout_images},
+            "roles": prepared.roles.digest,
+            "conditions": material.schema.digest,
+            "link": link,
+        },
+    )
+    key = write_results(folder.path, decision, metrics, context, sign_too=("manifest.json", "images.parquet"))
+    ci.write_ci(folder.path, decision, policy)
+    return decision, metrics, key
+
+
+def write_reports(folder: RunFolder) -> None:
+    """Write both editions."""
+    reports.render(folder.path, "internal")
+    reports.render(folder.path, "public")
+
+
+def _kept(folder: RunFolder, name: str, step: Callable[[], AuditResult]) -> AuditResult:
+    path = folder.probes / f"{name}.json"
+    if not path.exists():
+        write_private(path, json.dumps(asdict(step()), allow_nan=True).encode())
+    # Read back in either case, so that a resumed run sees the very same values.
+    value = json.loads(path.read_bytes())
+    metrics = tuple(Metric(**tuples(row)) for row in value.pop("metrics"))
+    return AuditResult(metrics=metrics, public=tuple(value.pop("public")), **value)
+
+
+def _columns(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """The columns with a prefix, without it."""
+    return rows[[name for name in rows.columns if name.startswith(prefix)]].rename(
+        columns=lambda name: name.removeprefix(prefix)
+    )
+
+
+def _data_metrics(prepared: Prepared) -> tuple[Metric, ...]:
+    material, near = prepared.material, prepared.near_copies
+    overlap, n = material.overlap, material.holdout_images
+    pairs = len(overlap.same_patient) + len(overlap.same_bytes) + len(overlap.same_pixels)
+    return (
+        Metric(
+            name="data.overlap_pairs",
+            value=pairs,
+            n=n,
+            unit="pairs",
+            method="patient ids, file digests and pixel digests of all images",
+            note=overlap.describe(),
+        ),
+        Metric(
+            name="data.overlap_images",
+            value=len(near) / n,
+            n=n,
+            unit="share",
+            method="verified near copies of private images, removed from the holdout before it was split",
+            interval=clopper_pearson(len(near), n),
+            bounds=clopper_pearson_bounds(len(near), n),
+        ),
+    )
+
+
+def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[Metric, ...]:
+    n = len(rows)
+    by_labels = int(rows["reason"].fillna("").str.startswith("label").sum())
+    copies = int((rows["reason"].fillna("") != "").sum()) - by_labels
+    accepted = int(rows["accepted"].sum())
+    note = f"stopped by the circuit breaker after {n} candidates, {config.release.images} were asked for" if tripped else ""
+    rates = tuple(
+        Metric(
+            name="run.quarantine_rate",
+            group=group,
+            value=count / n if n else None,
+            n=n,
+            unit="share",
+            method="share of candidates refused, of all examined; Clopper-Pearson",
+            interval=clopper_pearson(count, n),
+            bounds=clopper_pearson_bounds(count, n),
+            state="measured" if n else "insufficient",
+        )
+        for group, count in ((None, by_labels + copies), ("labels", by_labels), ("copies", copies))
+    )
+    done = Metric(
+        name="accepted.images",
+        value=accepted,
+        n=n,
+        unit="images",
+        method="count",
+        state="insufficient" if tripped else "measured",
+        note=note,
+    )
+    return (*rates, done)
+
+
+def _flagged(folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet | None) -> dict[str, Any]:
+    """Rows of flagged candidates, worst first, with their pictures written."""
+    private = prepared.material.private
+    found = rows[rows["memorisation.flagged"]].sort_values(
+        ["accepted", "memorisation.score", "file"], ascending=[False, False, True]
+    )
+    where = {file: row for row, file in enumerate(private.files)}
+    pixels = {} if candidates is None else {file: row for row, file in enumerate(candidates.files)}
+    entries, pictures = [], []
+    for number, (_, row) in enumerate(found.iterrows(), start=1):
+        entry = {name.removeprefix("memorisation."): row[name] for name in found.columns if name.startswith("memorisation.")}
+        entry = {key: None if pd.isna(value) else value for key, value in entry.items()}
+        entry |= {"file": row["file"], "accepted": bool(row["accepted"])}
+        if number <= PICTURED and row["file"] in pixels and candidates is not None:
+            entry["pair"] = f"pairs/{number:04d}"
+            candidate, original = candidates.pixels[pixels[row["file"]]], private.pixels[where[row["memorisation.nearest"]]]
+            pictures.append({"candidate": candidate, "private": original})
+        entries.append(entry)
+    write_pairs(folder, pictures)
+    return {"flagged": entries}
+
+
+def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:
+    material = prepared.material
+    return {
+        "private_images": len(material.private),
+        "private_patients": len(set(material.private.patients.tolist())),
+        "holdout_images": material.holdout_images,
+        "roles": {name: len(getattr(prepared.roles, name)) for name in ("calibration", "evaluation", "reference")},
+        "overlap": material.overlap.as_json(),
+        "near_copies": [asdict(copy) for copy in prepared.near_copies],
+        "duplicates": [duplicate.as_json() for duplicate in material.duplicates],
+        "skipped": {"private": list(material.private.skipped), "holdout": list(material.holdout.skipped)},
+        "link": link,
+    }
+
+
+def _batches(rows: pd.DataFrame) -> list[dict[str, int]]:
+    """Examined, accepted and refused candidates of each batch."""
+    if "batch" not in rows.columns:
+        return []
+    reasons = rows["reason"].fillna("")
+    is_label = reasons.str.startswith("label")
+    frame = pd.DataFrame(
+        {
+            "batch": rows["batch"],
+            "examined": 1,
+            "accepted": rows["accepted"].astype(int),
+            "refused_copies": ((reasons != "") & ~is_label).astype(int),
+            "refused_labels": is_label.astype(int),
+        }
+    )
+    return cast(list[dict[str, int]], frame.groupby("batch", as_index=False).sum().to_dict("records"))

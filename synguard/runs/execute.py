@@ -1,0 +1,291 @@
+"""`audit` and `generate-and-audit`: read and check everything, then prepare, examine, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from synguard.config import (
+    AttributeConfig,
+    AuditConfig,
+    DataSource,
+    GeneratorConfig,
+    MemorisationConfig,
+    ReleaseConfig,
+    RunConfig,
+)
+from synguard.data.conditions import ConditionSchema
+from synguard.data.images import ImageSet
+from synguard.data.readers import read_images
+from synguard.errors import InputError
+from synguard.governance.policy import BUILT_IN, Policy, load_policy
+from synguard.protocols import Denoiser, Generator
+from synguard.runs.assemble import accept_given, lay_out_batches
+from synguard.runs.conclude import audit_results, conclude, write_reports
+from synguard.runs.configuration import load_attributes, load_config
+from synguard.runs.engine import Batch, run_batches
+from synguard.runs.examine import examine_batch
+from synguard.runs.generator import check_generator, device_of, link_of, open_generator, train_generator
+from synguard.runs.material import Material, check_different_folders, read_material, read_synthetic
+from synguard.runs.open_run import OpenRun
+from synguard.runs.plan import Attempt, Queue, plan_conditions
+from synguard.runs.prepare import Prepared, prepare
+from synguard.runs.progress import Progress, silent
+from synguard.runs.result import RunResult, load_result
+from synguard.runs.sizes import common_size
+
+__all__ = ["audit", "generate_and_audit"]
+
+
+def generate_and_audit(
+    config: Path | str, out: Path | str, *, resume: bool = False, progress: Progress = silent
+) -> RunResult:
+    """Train or load the generator, generate and audit until the asked number is accepted, decide, and write the report.
+
+    With `resume` a run that was interrupted goes on, to the same images, table and results. Everything is read and checked
+    before the run folder is made.
+    """
+    path = Path(config)
+    settings, base, target = load_config(path), path.resolve().parent, Path(out)
+    if target.exists() and not resume:
+        raise InputError.of(out, "a folder that exists already", "a new folder for the run (or --resume)")
+    policy = _policy(settings, base)
+    if settings.generator.kind == "folder":
+        return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
+    check_different_folders(settings, base, None)
+    check_generator(settings, base)
+    material = read_material(settings, base, progress)
+    run = OpenRun.open(target, settings, base, material, policy, resume=resume, progress=progress)
+    if run.ended:
+        return load_result(target)
+    with run.recorded():
+        return _generate(run, material)
+
+
+def audit(
+    *,
+    private: Path | str,
+    holdout: Path | str,
+    synthetic: Path | str,
+    out: Path | str,
+    patient: str | None = None,
+    policy: str = "public-release",
+    conditions: str | Sequence[AttributeConfig] | None = None,
+    model: Path | None = None,
+    releases_model: bool = False,
+    index: Path | None = None,
+    size: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    progress: Progress = silent,
+) -> RunResult:
+    """Audit images that exist already, decide by the policy, and write the report.
+
+    `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
+    and the synthetic metadata share. `index` is a folder of `synguard index build`, `model` the pipeline folder that made
+    the images.
+    """
+    if Path(out).exists():
+        raise InputError.of(out, "a folder that exists already", "a new folder for the run")
+    base = Path.cwd()
+    memorisation = MemorisationConfig() if batch_size is None else MemorisationConfig(batch_size=batch_size)
+    sources = [DataSource(path=str(private), patient=patient), DataSource(path=str(holdout), patient=patient)]
+    settings = RunConfig(
+        name=Path(out).name,
+        seed=seed,
+        image_size=size or common_size([*sources, DataSource(path=str(synthetic))], base),
+        private=sources[0],
+        holdout=sources[1],
+        conditions=_attributes(conditions),
+        generator=GeneratorConfig(kind="folder", path=str(synthetic)),
+        release=ReleaseConfig(images=1, covers=("images", "model") if releases_model else ("images",)),
+        policy=policy,
+        audits=AuditConfig(memorisation=memorisation),
+        skip_unreadable=skip_unreadable,
+    )
+    given = _Given(settings, base, _policy(settings, base), model=model, index=index, share_conditions=conditions is None)
+    return _audit(given, Path(out), resume=False, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Images that exist already, with what is known about them."""
+
+    config: RunConfig
+    base: Path
+    policy: Policy
+    model: Path | None = None
+    index: Path | None = None
+    share_conditions: bool = False
+
+    @property
+    def source(self) -> str:
+        return str(self.config.generator.path)
+
+
+def _generate(run: OpenRun, material: Material) -> RunResult:
+    config, folder = run.config, run.folder
+    with run.timings.phase("train"):
+        trained = run.base / config.generator.path if config.generator.path else folder.generator
+        if config.generator.path is None:
+            train_generator(config, material, trained, run.progress)
+        generator = open_generator(config, run.base, trained)
+    denoiser = generator if isinstance(generator, Denoiser) else None
+    with run.timings.phase("prepare"):
+        prepared = prepare(
+            material,
+            config,
+            run.base,
+            index=folder.index,
+            diagnostic_folder=folder.diagnostic,
+            denoiser=denoiser,
+            device=device_of(config),
+            progress=run.progress,
+        )
+    rows, tripped = _batches(run, generator, prepared)
+    with run.timings.phase("lay out"):
+        lay_out_batches(folder, rows)
+    accepted = _accepted_images(folder.accepted, config)
+    link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
+    candidates = _with_quarantine(accepted, folder.quarantine, config)
+    return _conclude(run, rows, accepted, prepared, denoiser, candidates=candidates, tripped=tripped, link=link)
+
+
+def _batches(run: OpenRun, generator: Generator, prepared: Prepared) -> tuple[pd.DataFrame, bool]:
+    config, material = run.config, prepared.material
+    conditions = plan_conditions(
+        material.private_conditions, material.private.patients.tolist(), config.release.images, config.seed
+    )
+    limit = int(config.release.images * config.release.max_attempts)
+    queue = Queue(config.release.images, config.generator.sampling.batch_size, limit)
+    with run.timings.phase("generate and examine"):
+        rows = run_batches(
+            run.folder,
+            generator,
+            conditions,
+            lambda batch: examine_batch(batch, prepared, quarantine=True),
+            queue=queue,
+            seed=config.seed,
+            progress=run.progress,
+        )
+    return rows, queue.exhausted
+
+
+def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> RunResult:
+    config, base = given.config, given.base
+    check_different_folders(config, base, given.source)
+    model = None if given.model is None else open_generator(config, base, base / given.model)
+    synthetic = read_synthetic(config, given.source, base, progress)
+    config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config
+    material = read_material(config, base, progress)
+    asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
+    run = OpenRun.open(target, config, base, material, given.policy, resume=resume, progress=progress)
+    if run.ended:
+        return load_result(target)
+    denoiser = model if isinstance(model, Denoiser) else None
+    with run.recorded():
+        with run.timings.phase("prepare"):
+            prepared = prepare(
+                material,
+                config,
+                base,
+                index=run.folder.index if given.index is None else given.index / "index",
+                diagnostic_folder=_diagnostic_folder(run, given.index),
+                denoiser=denoiser,
+                device=device_of(config),
+                progress=progress,
+            )
+        with run.timings.phase("examine"):
+            rows = _examine_given(synthetic, asked, prepared, config, progress)
+        with run.timings.phase("lay out"):
+            accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
+        link = "no model was given" if given.model is None else link_of(base / given.model, material)
+        return _conclude(run, rows, synthetic, prepared, denoiser, candidates=synthetic, tripped=False, link=link)
+
+
+def _examine_given(
+    synthetic: ImageSet, asked: pd.DataFrame, prepared: Prepared, config: RunConfig, progress: Progress
+) -> pd.DataFrame:
+    size = config.audits.memorisation.batch_size
+    frames = []
+    for start in range(0, len(synthetic), size):
+        chosen = slice(start, min(start + size, len(synthetic)))
+        count = chosen.stop - chosen.start
+        batch = Batch(
+            files=synthetic.files[chosen],
+            sha256=synthetic.sha256[chosen],
+            pixels=synthetic.pixels[chosen],
+            asked=asked.iloc[chosen].reset_index(drop=True),
+            seeds=(None,) * count,
+            attempts=tuple(Attempt(row, 0) for row in range(chosen.start, chosen.stop)),
+        )
+        frames.append(examine_batch(batch, prepared, quarantine=False))
+        progress("examine", chosen.stop, len(synthetic))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _conclude(
+    run: OpenRun,
+    rows: pd.DataFrame,
+    released: ImageSet,
+    prepared: Prepared,
+    denoiser: Denoiser | None,
+    *,
+    candidates: ImageSet,
+    tripped: bool,
+    link: str,
+) -> RunResult:
+    results = audit_results(
+        run.folder, rows, released, prepared, run.config, denoiser, timings=run.timings, progress=run.progress
+    )
+    with run.timings.phase("conclude"):
+        decision, metrics, key = conclude(
+            run.folder, rows, results, prepared, run.config, run.policy, candidates=candidates, tripped=tripped, link=link
+        )
+    run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
+    run.progress("write the reports", 0, 1)
+    write_reports(run.folder)
+    run.progress("write the reports", 1, 1)
+    return RunResult(run.config.name, run.folder.path, decision, metrics)
+
+
+def _policy(config: RunConfig, base: Path) -> Policy:
+    return load_policy(config.policy if config.policy in BUILT_IN else base / config.policy)
+
+
+def _attributes(conditions: str | Sequence[AttributeConfig] | None) -> tuple[AttributeConfig, ...]:
+    if conditions is None or conditions == "none":
+        return ()
+    return load_attributes(Path(conditions)) if isinstance(conditions, str) else tuple(conditions)
+
+
+def _with_shared_conditions(config: RunConfig, base: Path, synthetic: ImageSet, progress: Progress) -> RunConfig:
+    """The columns that the private and the synthetic metadata share, as conditions; said aloud."""
+    private = read_images(config.private, size=config.image_size, name="private", base=base, skip_unreadable=True)
+    holdout = read_images(config.holdout, size=config.image_size, name="holdout", base=base, skip_unreadable=True)
+    exclude = () if config.private.patient is None else (config.private.patient,)
+    schema = ConditionSchema.from_shared(private.metadata, synthetic.metadata, holdout=holdout.metadata, exclude=exclude)
+    names = ", ".join(f"{a.name} ({a.kind})" for a in schema.attributes) or "none (an unlabelled release)"
+    progress(f"conditions taken from the metadata: {names}", 1, 1)
+    return config.model_copy(update={"conditions": schema.attributes})
+
+
+def _diagnostic_folder(run: OpenRun, index: Path | None) -> Path:
+    shared = None if index is None else index / "diagnostic"
+    return shared if shared is not None and shared.is_dir() else run.folder.diagnostic
+
+
+def _accepted_images(folder: Path, config: RunConfig) -> ImageSet:
+    return read_images(DataSource(path=str(folder)), size=config.image_size, name="accepted", base=Path())
+
+
+def _with_quarantine(accepted: ImageSet, quarantine: Path, config: RunConfig) -> ImageSet:
+    """All candidates, for the pictures of flagged pairs."""
+    if not any((quarantine / "images").iterdir()):
+        return accepted
+    refused = read_images(DataSource(path=str(quarantine)), size=config.image_size, name="quarantine", base=Path())
+    return accepted.joined(refused, "candidates")

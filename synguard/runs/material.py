@@ -1,0 +1,85 @@
+"""Reading and checking what the user gives: private set, holdout, conditions, overlap. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from synguard.config import DataSource, RunConfig
+from synguard.data.conditions import ConditionSchema
+from synguard.data.images import ImageSet
+from synguard.data.overlap import Duplicate, Overlap, duplicates, find_overlap
+from synguard.data.readers import read_images
+from synguard.errors import EvidenceError, InputError
+from synguard.runs.progress import Progress
+
+__all__ = ["Material", "check_different_folders", "read_material", "read_synthetic", "without"]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The real images of a run. `holdout` is without what it shared with the private set by patient, bytes or pixels."""
+
+    private: ImageSet
+    holdout: ImageSet
+    schema: ConditionSchema
+    private_conditions: pd.DataFrame
+    overlap: Overlap
+    duplicates: tuple[Duplicate, ...]
+    holdout_images: int
+    """Images in the holdout as it was given."""
+
+    def conditions_of(self, images: ImageSet) -> pd.DataFrame:
+        """The typed conditions of real images."""
+        return self.schema.parse(images.metadata, images.name)
+
+
+def read_material(config: RunConfig, base: Path, progress: Progress) -> Material:
+    """Read private set and holdout at the run's size, parse their conditions, and find what they share."""
+    private = _read(config, config.private, "private", base, progress)
+    holdout = _read(config, config.holdout, "holdout", base, progress)
+    schema = ConditionSchema(config.conditions)
+    private_conditions = schema.parse(private.metadata, f"private ({config.private.path})")
+    schema.parse(holdout.metadata, f"holdout ({config.holdout.path})")
+    overlap = find_overlap(private, holdout)
+    clean = without(holdout, overlap.files)
+    if len(clean) == 0:
+        raise EvidenceError(f"holdout: found no image that is not in the private set too: {overlap.describe()}")
+    return Material(private, clean, schema, private_conditions, overlap, duplicates(private), len(holdout))
+
+
+def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
+    """Read the images that are to be released."""
+    return _read(config, DataSource(path=path), "synthetic", base, progress)
+
+
+def check_different_folders(config: RunConfig, base: Path, synthetic: str | None) -> None:
+    """InputError where two of private set, holdout and synthetic images are the same folder or file (and split)."""
+    named = {"private": config.private.path, "holdout": config.holdout.path, "synthetic": synthetic}
+    seen: dict[str, str] = {}
+    for name, path in named.items():
+        if path is None:
+            continue
+        head, _, split = path.partition("#")
+        key = f"{(base / head).resolve()}#{split}"
+        if key in seen:
+            raise InputError.of(name, f"the same images as {seen[key]} ({path})", f"other images than {seen[key]}")
+        seen[key] = name
+
+
+def without(images: ImageSet, files: tuple[str, ...] | set[str]) -> ImageSet:
+    """The set without the named files."""
+    drop = set(files)
+    if not drop:
+        return images
+    return images.take(np.array([row for row, file in enumerate(images.files) if file not in drop], dtype=np.int64))
+
+
+def _read(config: RunConfig, source: DataSource, name: str, base: Path, progress: Progress) -> ImageSet:
+    progress(f"read {name} images", 0, 1)
+    images = read_images(source, size=config.image_size, name=name, base=base, skip_unreadable=config.skip_unreadable)
+    progress(f"read {name} images", 1, 1)
+    return images

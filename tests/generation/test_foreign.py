@@ -1,0 +1,168 @@
+"""Pipelines made elsewhere."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    UNet2DModel,
+)
+
+from generation.foreign import prompt_of
+from generation.pipeline import load
+from synguard.config import SamplingConfig
+from synguard.errors import InputError
+from synguard.protocols import Denoiser, Generator
+
+FEW = SamplingConfig(steps=3, guidance=2.0)
+
+
+@pytest.fixture(scope="module")
+def unconditional(tmp_path_factory):
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=4,
+        add_attention=False,
+    )
+    folder = tmp_path_factory.mktemp("ddpm")
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory):
+    torch.manual_seed(0)
+    transformer = DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        num_layers=1,
+        norm_num_groups=4,
+        sample_size=8,
+        patch_size=4,
+        num_embeds_ada_norm=1000,
+    )
+    # The output layer starts at zero; with it, no class would matter.
+    torch.nn.init.normal_(transformer.proj_out_2.weight, std=0.5)
+    for block in transformer.transformer_blocks:
+        torch.nn.init.normal_(block.norm1.linear.weight, std=0.5)
+    vae = AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, sample_size=16, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2)  # fmt: skip
+    folder = tmp_path_factory.mktemp("dit")
+    DiTPipeline(transformer, vae, DDIMScheduler()).save_pretrained(folder)
+    # Published DiT folders name their classes here; save_pretrained leaves them out.
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"id2label": {"0": "nv", "1": "mel"}}))
+    return folder
+
+
+def nothing(n):
+    return pd.DataFrame(index=range(n))
+
+
+def test_unconditional_pipeline(unconditional):
+    model = load(unconditional, sampling=FEW)
+    assert isinstance(model, Generator)
+    assert not isinstance(model, Denoiser)
+    images = model.generate(nothing(11), list(range(11)))
+    assert images.shape == (11, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert np.array_equal(model.generate(nothing(2), [10, 4]), images[[10, 4]])
+    assert len(np.unique(images.reshape(11, -1), axis=0)) == 11
+    with pytest.raises(InputError, match="conditions: found dx, expected none, since DDPMPipeline is unconditional"):
+        model.generate(pd.DataFrame({"dx": ["nv"]}), [0])
+    with pytest.raises(InputError, match="seeds: found 1, expected 2"):
+        model.generate(nothing(2), [0])
+
+
+def test_another_size(unconditional):
+    model = load(unconditional, sampling=FEW, size=24)
+    assert model.generate(nothing(1), [0]).shape == (1, 24, 24, 3)
+    assert model.digest != load(unconditional, sampling=FEW).digest
+
+
+def test_classes(by_class):
+    model = load(by_class, sampling=FEW)
+    assert model.size == 16
+    images = model.generate(pd.DataFrame({"dx": ["nv", "mel", "0"]}), [3, 3, 3])
+    assert np.array_equal(images[0], images[2])
+    assert not np.array_equal(images[0], images[1])
+    with pytest.raises(InputError, match=r"conditions.dx: found 'scar'"):
+        model.generate(pd.DataFrame({"dx": ["scar"]}), [0])
+    with pytest.raises(InputError, match="one attribute"):
+        model.generate(pd.DataFrame({"dx": ["nv"], "age": [3]}), [0])
+    with pytest.raises(InputError, match="one attribute"):
+        model.generate(pd.DataFrame({"dx": [None]}), [0])
+
+
+PROMPTED = '''
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput
+
+class Prompted(DiffusionPipeline):
+    """As bright as its prompt is long."""
+    def __init__(self, unet):
+        super().__init__()
+        self.register_modules(unet=unet)
+
+    def __call__(self, prompt, generator=None, output_type="pil"):
+        images = torch.tensor([len(p) / 100 for p in prompt]).view(-1, 1, 1, 1).expand(-1, 16, 16, 3)
+        return ImagePipelineOutput(images=images.numpy())
+'''
+
+
+def test_prompts_and_code_that_comes_with_a_folder(unconditional, tmp_path):
+    folder = tmp_path / "prompted"
+    shutil.copytree(unconditional, folder)
+    (folder / "prompted.py").write_text(PROMPTED)
+    index = json.loads((folder / "model_index.json").read_text())
+    index["_class_name"] = ["prompted", "Prompted"]
+    del index["scheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="trust_remote_code"):
+        load(folder)
+    model = load(folder, trust_remote_code=True)
+    images = model.generate(pd.DataFrame({"dx": ["nevus", "melanoma"]}), [0, 1])
+    assert images[:, 0, 0, 0].tolist() == [round(len("dx nevus") * 2.55), round(len("dx melanoma") * 2.55)]
+
+
+def test_prompt_of():
+    row = {"text": "fundus photograph", "is_gc": 1, "is_dme": 0, "dr_grade": "2", "eye_side": pd.NA, "age": float("nan")}
+    assert prompt_of(row) == "fundus photograph, gc, dr grade 2"
+
+
+def test_pickles_are_refused(unconditional, tmp_path):
+    shutil.copytree(unconditional, tmp_path / "model")
+    weights = tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".bin"))
+    with pytest.raises(InputError, match=r"model.bin: found a pickle, expected safetensors"):
+        load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("not json", "no class name"),
+        ('{"_class_name": "NoSuchPipeline"}', "a pipeline that does not open"),
+        ('{"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}', "a pipeline that does not open"),
+    ],
+)
+def test_folders_that_do_not_open(tmp_path, index, message):
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path)

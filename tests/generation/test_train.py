@@ -1,0 +1,205 @@
+"""Training: what it refuses, what it leaves, and that a kill changes nothing."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generation import folder as pipeline_folder
+from generation.train import train
+from synguard.data.conditions import ConditionSchema
+from synguard.errors import InputError, IntegrityError
+
+WEIGHTS = ("vae", "unet", "training/unet_raw")
+
+
+def changed(config, part, **update):
+    return config.model_copy(update={part: getattr(config, part).model_copy(update=update)})
+
+
+def weights(folder):
+    return [(folder / part / "diffusion_pytorch_model.safetensors").read_bytes() for part in WEIGHTS]
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Trains in another process up to a point, and returns how that process ended."""
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("training_process.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+
+    def ask(folder, every, phase, number):
+        process.stdin.write(f"{folder}\t{every}\t{phase}\t{number}\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield ask
+    process.stdin.close()
+    assert process.wait(30) == 0
+
+
+def test_killed_at_any_point_it_ends_with_the_same_weights(run, trained, tmp_path):
+    steps = np.random.default_rng(5).integers(1, 18, 2).tolist()
+    points = [
+        ("replace", 1),  # before anything is recorded
+        ("autoencoder", 7),
+        ("replace", 1),  # an autoencoder checkpoint is written, not yet in place
+        ("latents", 50),
+        *(("denoiser", step) for step in sorted(steps)),
+        ("denoiser", 18),  # done, not yet checkpointed
+        ("replace", 3),  # within the finished folder's files
+    ]
+    for point in points:
+        assert run(tmp_path / "model", 5, *point) == -signal.SIGKILL, point
+        assert not (tmp_path / "model" / "model_index.json").exists()
+    assert run(tmp_path / "model", 5, "none", 0) == 0
+    assert weights(tmp_path / "model") == weights(trained)
+    assert {path.name for path in (tmp_path / "model" / "training").iterdir()} == {"identity.json", "unet_raw"}
+
+
+def test_another_seed_gives_other_weights_and_raw_differ_from_averaged(tiny, trained, tmp_path):
+    other = weights(train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=4, folder=tmp_path / "other"))
+    first = weights(trained)
+    assert all(a != b for a, b in zip(first, other, strict=True))
+    assert first[1] != first[2]
+
+
+def test_a_finished_folder_is_returned_as_it_is(tiny, trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+    assert train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=trained, progress=pytest.fail) == trained
+    assert before == {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda tiny: {"private": tiny.private_set(31)}, "private_digest"),
+        (lambda _: {"seed": 5}, "seed"),
+        (lambda tiny: {"config": changed(tiny.CONFIG, "denoiser", steps=19)}, "denoiser"),
+        (lambda tiny: {"schema": ConditionSchema(tiny.SCHEMA.attributes[:2])}, "attributes"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(tiny, private, trained, change, named):
+    given = {"private": private, "schema": tiny.SCHEMA, "config": tiny.CONFIG, "seed": 3} | change(tiny)
+    with pytest.raises(InputError, match=f"{trained}: found a training with another {named}"):
+        train(**given, folder=trained)
+
+
+def test_other_labels_on_the_same_images_are_another_training(tiny, trained):
+    private = tiny.private_set()
+    private.metadata["is_gc"] = 1 - private.metadata["is_gc"]
+    with pytest.raises(InputError, match="labels_digest"):
+        train(private, tiny.SCHEMA, tiny.CONFIG, seed=3, folder=trained)
+
+
+def test_checkpoints_of_another_training_and_broken_ones_are_refused(tiny, tmp_path):
+    folder = tmp_path / "model"
+
+    class Stop(Exception):
+        pass
+
+    def stop(phase, done, _total):
+        if phase == "autoencoder" and done == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=folder, checkpoint_every=5, progress=stop)
+    checkpoint = folder / "training" / "autoencoder.safetensors"
+    (tmp_path / "b").mkdir()
+    with pytest.raises(Stop):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=9, folder=tmp_path / "b", checkpoint_every=5, progress=stop)
+    checkpoint.write_bytes((tmp_path / "b" / "training" / "autoencoder.safetensors").read_bytes())
+    with pytest.raises(IntegrityError, match="found a checkpoint of training"):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=folder, checkpoint_every=5)
+    checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(IntegrityError, match="safetensors"):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=folder, checkpoint_every=5)
+
+
+def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(InputError, match="found a folder that holds something else"):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("part", "update", "message"),
+    [
+        ("autoencoder", {"widths": (8,) * 6}, "image_size: found 16, expected a multiple of 32"),
+        ("autoencoder", {"crop": 32}, "autoencoder.crop: found 32"),
+        ("denoiser", {"widths": (16,) * 4}, "denoiser.widths: found 4 widths on latents of side 4"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_before_anything_is_written(tiny, tmp_path, part, update, message):
+    config = changed(tiny.CONFIG, part, **update)
+    with pytest.raises(InputError, match=message):
+        train(tiny.private_set(), tiny.SCHEMA, config, seed=3, folder=tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_missing_device(tiny, tmp_path):
+    with pytest.raises(InputError, match="device: found cuda"):
+        train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=tmp_path / "model", device="cuda")
+    assert not (tmp_path / "model").exists()
+
+
+def test_label_outside_the_schema(tiny, tmp_path):
+    private = tiny.private_set()
+    private.metadata.loc[4, "dx"] = "scar"
+    with pytest.raises(InputError, match=r"private row 5.*dx.*'scar'"):
+        train(private, tiny.SCHEMA, tiny.CONFIG, seed=3, folder=tmp_path / "model")
+
+
+def test_checkpoints_are_handed_to_the_caller(tiny, tmp_path):
+    seen = []
+
+    def look(step, folder):
+        seen.append(step)
+        assert (folder / "diffusion_pytorch_model.safetensors").is_file()
+
+    train(
+        tiny.private_set(),
+        tiny.SCHEMA,
+        tiny.CONFIG,
+        seed=3,
+        folder=tmp_path / "model",
+        checkpoint_every=10,
+        on_checkpoint=look,
+    )
+    assert seen == [10, 18]
+
+
+def test_the_model_card_says_what_it_was_trained_on(tiny, trained):
+    card = json.loads((trained / "model_card.json").read_text())
+    assert card["training"]["private_digest"] == tiny.private_set().digest
+    assert card["training"]["seed"] == 3
+    assert card["images_seen_per_image"] == pytest.approx(18 * 8 / 30)
+    assert card["differential_privacy"] == "none"
+    assert card["weights_digest"] == pipeline_folder.weights_digest(trained)
+    assert tiny.private_set().digest in (trained / "README.md").read_text()
+
+
+def test_private_state_is_the_owners_only_and_latents_are_gone(trained):
+    assert stat.S_IMODE((trained / "training").stat().st_mode) == 0o700
+    assert {path.name for path in (trained / "training").iterdir()} == {"identity.json", "unet_raw"}
+
+
+def test_an_unlabelled_set_can_be_learnt(tiny, tmp_path):
+    from generation.pipeline import load
+
+    folder = train(tiny.private_set(), ConditionSchema(), tiny.CONFIG, seed=3, folder=tmp_path / "model")
+    assert load(folder).generate(tiny.private_set(4).metadata[[]], [1, 2, 3, 4]).shape == (4, 16, 16, 3)

@@ -1,0 +1,92 @@
+"""The batch loop: replacement, commit per batch, and a resume that ends like an unbroken run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from synguard.protocols import Images
+from synguard.runs.engine import Batch, committed_rows, run_batches
+from synguard.runs.folder import RunFolder
+from synguard.runs.plan import Queue
+from synguard.runs.progress import silent
+
+SLOTS = 23
+
+
+class Noise:
+    """A generator whose image depends on the seed alone."""
+
+    size = 8
+    digest = "noise"
+
+    def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
+        assert len(conditions) == len(seeds)
+        images = [np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8) for seed in seeds]
+        return np.stack(images)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL between two operations."""
+
+
+def examine(batch: Batch) -> pd.DataFrame:
+    """Refuse every image whose first byte is below 64: about a quarter."""
+    accepted = batch.pixels[:, 0, 0, 0] >= 64
+    return pd.DataFrame(
+        {
+            "file": batch.files,
+            "sha256": batch.sha256,
+            "seed": batch.seeds,
+            "accepted": accepted,
+            "asked": batch.asked["grade"],
+        }
+    )
+
+
+def run(folder: RunFolder, examine=examine, limit: int = 200) -> pd.DataFrame:
+    conditions = pd.DataFrame({"grade": pd.array(np.arange(SLOTS) % 3, dtype="Int8")})
+    queue = Queue(slots=SLOTS, batch_size=5, limit=limit)
+    return run_batches(folder, Noise(), conditions, examine, queue=queue, seed=9, progress=silent)
+
+
+def test_every_slot_is_filled_and_refusals_are_replaced(tmp_path: Path):
+    rows = run(RunFolder.create(tmp_path / "run"))
+    assert rows["accepted"].sum() == SLOTS
+    assert (~rows["accepted"]).sum() > 0
+    slots = rows.loc[rows["accepted"], "file"].str.extract(r"images/(\d+)-")[0].astype(int)
+    assert sorted(slots) == list(range(SLOTS))
+    # A replacement is asked for the same condition as the candidate that it replaces.
+    assert (rows["asked"].to_numpy() == rows["file"].str.extract(r"(\d+)-")[0].astype(int).to_numpy() % 3).all()
+
+
+def test_the_limit_stops_a_generator_that_is_always_refused(tmp_path: Path):
+    rows = run(RunFolder.create(tmp_path / "run"), lambda batch: examine(batch).assign(accepted=False), limit=40)
+    assert len(rows) == 40
+
+
+@pytest.mark.parametrize("kill_at", range(7))
+def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, kill_at: int):
+    whole = RunFolder.create(tmp_path / "whole")
+    expected = run(whole)
+    broken = RunFolder.create(tmp_path / "broken")
+    counter = itertools.count()
+
+    def examine_or_die(batch: Batch) -> pd.DataFrame:
+        if next(counter) == kill_at:
+            raise Killed
+        return examine(batch)
+
+    try:
+        run(broken, examine_or_die)
+    except Killed:
+        assert len(committed_rows(broken)) == kill_at
+    pd.testing.assert_frame_equal(run(broken), expected)
+    files = sorted(p.relative_to(whole.path) for p in whole.batches.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(broken.path) for p in broken.batches.rglob("*") if p.is_file())
+    assert all((whole.path / f).read_bytes() == (broken.path / f).read_bytes() for f in files)
