@@ -22,6 +22,7 @@ from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.protocols import Denoiser
 from synguard.results import AuditResult, Decision, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
+from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
 from synguard.runs.prepare import Prepared
 from synguard.runs.progress import Progress, Timings
@@ -52,7 +53,13 @@ def audit_results(
         return labels.summarise(asked, _columns(rows, "annotation."), prepared.ceiling, seed=config.seed)
 
     steps: dict[str, Callable[[], AuditResult]] = {
-        "memorisation": lambda: memorisation.summarise(rows, prepared.memorisation, prepared.planted, seed=config.seed),
+        "memorisation": lambda: memorisation.summarise(
+            examined_of(rows),
+            rows["accepted"].to_numpy(dtype=bool),
+            prepared.memorisation.planted(),
+            prepared.memorisation,
+            rows["file"].tolist(),
+        ),
         "labels": of_labels,
         "membership": lambda: membership.run(
             material.private,
@@ -103,7 +110,7 @@ def conclude(
     metrics = tuple(metric for result in results for metric in result.metrics)
     metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
     decision = decide(policy, metrics, released=config.release.covers)
-    rows.drop(columns=["batch"], errors="ignore").to_parquet(folder.images, index=False)
+    public_rows(rows).to_parquet(folder.images, index=False)
     folder.images.chmod(0o600)
     manifest.write(manifest.build(folder.accepted), folder.path / "manifest.json")
     evidence = {result.name: dict(result.evidence) for result in results}
