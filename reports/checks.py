@@ -102,7 +102,7 @@ def _check_row(check: CheckFact, numbers: Numbers) -> tuple[Cell, ...]:
             under="" if hidden else numbers.interval(check.interval, check.unit),
         ),
         Cell("withheld" if hidden and check.bound is not None else numbers.of_unit(check.bound, held)),
-        Cell(check.limit or ABSENT),
+        Cell(check.limit.replace(" %", "\u00a0%") or ABSENT),
         Cell(baseline, under=check.baseline_name if check.baseline is not None else ""),
         Cell(numbers.count(check.n) if check.n else ABSENT),
     )

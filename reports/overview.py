@@ -177,7 +177,7 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
     if view.minimum_copies is not None:
         power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
         words = f"{power} copy" if power == "1" else f"{power} copies"
-        found.append(Tile("Smallest leak in sight", words, "seen with 95\u00a0% probability"))
+        found.append(Tile("Smallest leak seen", words, "seen with 95\u00a0% probability"))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),

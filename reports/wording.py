@@ -135,11 +135,12 @@ def metric_title(name: str, group: str | None = None) -> str:
 
 
 def with_titles(sentence: str) -> str:
-    """A sentence of the gate with the metric's name at its head, if any, in words."""
+    """A sentence of the gate with the metric's name at its head, if any, in words, and no break before a per cent sign."""
     found = _HEAD.match(sentence)
-    if found is None or found[1] not in CATALOGUE:
-        return sentence
-    return f"{metric_title(found[1], found[2])}: {sentence[found.end() :]}"
+    if found is not None and found[1] in CATALOGUE:
+        rest = sentence[found.end() :]
+        sentence = f"{metric_title(found[1], found[2])}: {rest[:1].upper()}{rest[1:]}"
+    return sentence.replace(" %", "\u00a0%")
 
 
 def probe_title(name: str) -> str:

@@ -26,12 +26,14 @@ from audits.membership.verdict import Outcome, evidence, judge, metrics, not_tes
 from audits.membership.white_box import MultiStepLoss
 from synguard.config import MembershipConfig
 from synguard.data.images import ImageSet
+from synguard.errors import InputError
 from synguard.protocols import Denoiser, Embedder
 from synguard.results import AuditResult, Metric
 
 __all__ = ["Validity", "run", "validity"]
 
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
+_FEWEST_PERMUTATIONS = 199
 _NO_MODEL = "no model was given, so the white-box probes could not run"
 
 
@@ -46,8 +48,12 @@ def validity(
 ) -> Validity:
     """Whether private set and holdout (all roles) can be told apart without the model.
 
-    An `embedder` is optional and must not have been trained on the private set.
+    An `embedder` is optional and must not have been trained on the private set. InputError where the configuration asks for
+    fewer permutations than the verdict needs.
     """
+    if config.permutations < _FEWEST_PERMUTATIONS:
+        # With fewer, p cannot fall below 0.01, and no split could ever be called invalid.
+        raise InputError.of("audits.membership.permutations", config.permutations, f"at least {_FEWEST_PERMUTATIONS}")
     members = private.take(sample_patients(private, config.max_members, seed))
     parts = [roles.calibration, roles.evaluation, roles.reference]
     metadata = None

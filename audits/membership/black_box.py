@@ -95,6 +95,13 @@ class NearestNeighbour:
 
 def nearest_distances(queries: Floats, targets: Floats) -> Floats:
     """Euclidean distance (n,) from each query to its nearest target. NaN where a query or any target is not finite."""
+    if not np.isfinite(targets).all():
+        return np.full(len(queries), np.nan)
+    usable = np.isfinite(queries).all(axis=1)
+    if not usable.all():
+        distances = np.full(len(queries), np.nan)
+        distances[usable] = nearest_distances(queries[usable], targets)
+        return distances
     squares = np.square(targets).sum(axis=1)
     result = np.empty(len(queries))
     for start in range(0, len(queries), _BLOCK):
@@ -105,11 +112,10 @@ def nearest_distances(queries: Floats, targets: Floats) -> Floats:
             partial = squares[part] - 2 * block @ targets[part].T
             place = partial.argmin(axis=1)
             found = partial[np.arange(len(block)), place]
-            # `not >=` rather than `<`, so that a NaN is taken up and reported instead of passed over.
-            nearer = ~(found >= least)
+            nearer = found < least
             best[nearer], least[nearer] = place[nearer] + first, found[nearer]
         # Expanding the square cancels badly near zero, where copies are, so the winner is measured anew.
-        result[start : start + _BLOCK] = np.linalg.norm(block - targets[best], axis=1) + 0 * least
+        result[start : start + _BLOCK] = np.linalg.norm(block - targets[best], axis=1)
     return result
 
 

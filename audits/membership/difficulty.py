@@ -17,7 +17,7 @@ __all__ = ["Difficulty"]
 Floats = NDArray[np.float64]
 _FEWEST = 100
 """Images below which the regression is left out and errors are only centred and scaled."""
-_RIDGE = 0.1
+_RIDGE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,7 +64,7 @@ def _validity(facts: MembershipFacts, numbers: Numbers) -> Table | Note:
         )
     ]
     if split.placebo_auc is not None:
-        words = "holdout against holdout: must be chance"
+        words = "two random parts of one set"
         body.append(_auc_row("Placebo", split.placebo_auc, split.placebo_interval, words, numbers))
     return Table(
         caption="Is the comparison valid? Both figures should be at chance, 0.5.",

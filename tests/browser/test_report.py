@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -25,20 +27,24 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
     "--hide-scrollbars",
     "--enable-logging=stderr",
 )
-MEASURE = """<script>
-addEventListener("load", () => {
-  const root = document.documentElement, wide = [];
-  for (const one of document.body.querySelectorAll("*")) {
-    const box = one.getBoundingClientRect();
-    const hidden = box.width === 0 || one.closest(".scroll, .skip, thead");
-    if (box.right > innerWidth + 1 && !hidden) wide.push(one.tagName + "." + one.className);
-  }
-  const broken = [...document.images].filter(one => one.complete && !one.naturalWidth).length;
-  root.dataset.found = [innerWidth, root.scrollWidth, wide.slice(0, 5).join(" "), broken].join("|");
-});
+# A window cannot be narrower than 500 px, a frame can.
+FRAME = """<!doctype html><body>
+<iframe width="{width}" height="900" style="border:0" srcdoc="{page}"></iframe>
+<script>
+addEventListener("load", () => {{
+  const view = document.querySelector("iframe").contentWindow, inner = view.document, wide = [];
+  for (const one of inner.body.querySelectorAll("*")) {{
+    const box = one.getBoundingClientRect(), hidden = box.width === 0 || one.closest(".scroll, .skip, thead");
+    if (box.right > view.innerWidth + 1 && !hidden) wide.push(one.tagName + "." + one.className);
+  }}
+  const broken = [...inner.images].filter(one => one.complete && !one.naturalWidth).length;
+  const found = [view.innerWidth, inner.documentElement.scrollWidth, wide.slice(0, 5).join(" "), broken];
+  document.body.dataset.found = found.join("|");
+}});
 </script>"""
 
 
@@ -85,8 +91,25 @@ def test_it_opens_in_silence(browser: str, run: Path, tmp_path: Path, edition: s
     )
     assert picture.stat().st_size > 20_000
     assert "CONSOLE" not in complaints, complaints
-    asked = set(re.findall(r'"url":"((?:https?|wss?|ftp)://[^"]+)"', log.read_text()))
-    assert asked == set()
+    assert _asked_for(log) == set()
+
+
+def test_a_request_would_be_seen(browser: str, tmp_path: Path) -> None:
+    """The same watch on a page that does ask for something."""
+    page, log = tmp_path / "page.html", tmp_path / "net.json"
+    page.write_text('<!doctype html><img src="http://127.0.0.1:9/x.png" alt="">')
+    _chromium(browser, tmp_path / "profile", f"--log-net-log={log}", f"--screenshot={tmp_path / 'x.png'}", page.as_uri())
+    assert _asked_for(log) == {"http://127.0.0.1:9/x.png"}
+
+
+def _asked_for(log: Path) -> set[str]:
+    """What the page asked of a network; what the browser asks by itself has no origin."""
+    events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    return {
+        said["url"]
+        for said in events
+        if re.match("(https?|wss?|ftp):", str(said.get("url"))) and said.get("initiator", "not an origin") != "not an origin"
+    }
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -96,9 +119,9 @@ def test_nothing_overflows(browser: str, run: Path, tmp_path: Path, edition: str
     # The page itself runs no script, so a copy of it is measured, without the policy that forbids it.
     open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
     assert open_ != html
-    copy = tmp_path / "measured.html"
-    copy.write_text(open_.replace("</body>", f"{MEASURE}</body>"))
-    dom, _ = _chromium(browser, tmp_path / "profile", f"--window-size={width},900", "--dump-dom", copy.as_uri())
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width, page=escape(open_, quote=True)))
+    dom, _ = _chromium(browser, tmp_path / "profile", "--window-size=1400,1000", "--dump-dom", frame.as_uri())
     found = re.search(r'data-found="([^"]*)"', dom)
     assert found is not None
     inner, scroll, wide, broken = found[1].split("|")

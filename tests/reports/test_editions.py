@@ -123,7 +123,7 @@ def test_checks_show_everything_that_was_held_against_what(run_folder: RunFolder
     assert checks.index("Fail") < checks.index("Warning") < checks.index("Pass")
     row = checks[checks.index("Near copies") :]
     assert row.startswith(
-        "Near copies the upper bound of 2.6 % is above the limit of 1 %. "
+        "Near copies The upper bound of 2.6 % is above the limit of 1 %. "
         "Fail 1.5 % 0.9 % to 2.6 % 2.5 % above 1 % 0 % holdout 1,000"
     )
 

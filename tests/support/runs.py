@@ -269,7 +269,7 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
             f"{copied} verified copies among 1,000 candidates, one of them exact; the policy allows none here."
             if copied
             else "None among 1,000 candidates.",
-            float(copied),
+            copied / 1000,
         ),
         check(
             by["memorisation.planted_recall", None],
