@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audits import labels
 from audits.memorisation import Examined
@@ -15,7 +17,7 @@ from synguard.runs.prepare import Prepared
 __all__ = ["INNER", "examine_batch", "examined_of", "public_rows"]
 
 INNER = "_examined."
-"""Prefix of columns that carry the copy search's findings whole from batch to conclusion; they never reach images.parquet."""
+"""Prefix of columns that carry the copy search's findings from batch to conclusion; images.parquet never has them."""
 
 
 def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.DataFrame:
@@ -47,7 +49,7 @@ def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.D
 
 def examined_of(rows: pd.DataFrame) -> Examined:
     """The copy search's findings on all candidates, as they were before they became rows."""
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for field in fields(Examined):
         if field.name == "seconds":
             continue
@@ -66,7 +68,7 @@ def public_rows(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inner(examined: Examined) -> pd.DataFrame:
-    columns = {}
+    columns: dict[str, NDArray[Any]] = {}
     for field in fields(Examined):
         values = getattr(examined, field.name)
         if field.name == "maps":

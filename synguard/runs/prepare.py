@@ -99,8 +99,9 @@ def _prepare_memorisation(
         progress("look for near copies in the holdout", 1, 1)
     near = (*prepared.calibration_copies, *others)
     drop = {copy.file for copy in near}
-    left = {name: without(getattr(roles, name), drop) for name in ROLES}
-    return replace(roles, **left), near, prepared
+    calibration, evaluation, reference = (without(getattr(roles, name), drop) for name in ROLES)
+    left = replace(roles, calibration=calibration, evaluation=evaluation, reference=reference)
+    return left, near, prepared
 
 
 def _diagnostic(
