@@ -56,9 +56,7 @@ def in_frame(maps: Tensor, reference: Tensor) -> Tensor:
     return near & ((maps[:, :, 2] - reference[:, :, 2]).abs().amax(1) <= _FRAME)
 
 
-def refine(
-    template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
 
     Returns the best maps met on the way and their correlations (n,). Gain and bias are free; saturated points of the

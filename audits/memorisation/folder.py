@@ -62,7 +62,9 @@ def load_index(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, NDA
     for key, expected in identity.items():
         found = recorded.get(key)
         if found != json.loads(json.dumps(expected)):
-            raise IntegrityError(f"{folder}: found an index with another {key} ({_short(found)}), expected {_short(expected)}")
+            raise IntegrityError(
+                f"{folder}: found an index with another {key} ({_short(found)}), expected {_short(expected)}"
+            )
     arrays = {}
     for name, digest in digests.items():
         path = folder / f"{name}.npy"

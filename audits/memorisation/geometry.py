@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["DIHEDRAL", "Window", "cut_windows", "describe_transform", "dihedral_views", "grid_of_windows", "luminance", "reduce"]
+__all__ = [
+    "DIHEDRAL",
+    "Window",
+    "cut_windows",
+    "describe_transform",
+    "dihedral_views",
+    "grid_of_windows",
+    "luminance",
+    "reduce",
+]
 
 _LUMA = (0.299, 0.587, 0.114)
 

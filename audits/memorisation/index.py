@@ -27,9 +27,7 @@ class EmbeddingIndex:
         flat.add(np.ascontiguousarray(bank.reshape(-1, self.dimension)))
         self._index = flat
 
-    def search(
-        self, queries: NDArray[np.float32], depth: int = _DEPTH
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(self, queries: NDArray[np.float32], depth: int = _DEPTH) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Likeness and row of the nearest bank windows for each query view: two arrays (n, views, depth)."""
         n, views, dimension = queries.shape
         flat = np.ascontiguousarray(queries.reshape(-1, dimension))

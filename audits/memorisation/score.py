@@ -57,7 +57,6 @@ def measure(candidates: Tensor, originals: Tensor, maps: Tensor) -> Evidence:
     return Evidence(torch.stack(found, 1), middle, area)
 
 
-
 def _flattened(band: Tensor, weight: Tensor, width: float) -> Tensor:
     cover = _blur(weight, width) + 1e-3
     energy = _blur(weight * band**2, width) / cover

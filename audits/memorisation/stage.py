@@ -228,7 +228,9 @@ def prepare(
         return _restore(private, against, arrays, record, exact, config, seed, timer)
     unseen = working_images(calibration.pixels)
     others = working_images(against.pixels)
-    encoder = fit_encoder(torch.cat([originals, unseen, others]) if comparison is not None else torch.cat([originals, unseen]), seed)
+    encoder = fit_encoder(
+        torch.cat([originals, unseen, others]) if comparison is not None else torch.cat([originals, unseen]), seed
+    )
     bank = encoder.bank(originals)
     index = EmbeddingIndex(bank)
     timer("index")
@@ -242,13 +244,13 @@ def prepare(
     timer("calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
-        NearCopy(calibration.files[i], private.files[framed.image[i]], float(framed.score[i]), describe_transform(framed.maps[i]))
+        NearCopy(
+            calibration.files[i], private.files[framed.image[i]], float(framed.score[i]), describe_transform(framed.maps[i])
+        )
         for i in calibrated.natural
     )
     proximity = Proximity.build(encoder, bank, others, seed) if len(others) else None
-    prepared = PreparedMemorisation(
-        private, matcher, exact, calibrated, proximity, copies, config, seed, timer.seconds
-    )
+    prepared = PreparedMemorisation(private, matcher, exact, calibrated, proximity, copies, config, seed, timer.seconds)
     counts = []
     for number, name in enumerate(TRANSFORMS):
         counts.append(prepared._plant(name, seed))
@@ -256,14 +258,17 @@ def prepare(
     timer("planted")
     prepared = replace(prepared, planted_counts=tuple(counts))
     if folder is not None:
-        save_index(folder, identity, {"projection": encoder.projection, "bank": bank, "calibration": calibrated.scores}, _record(prepared))
+        save_index(
+            folder,
+            identity,
+            {"projection": encoder.projection, "bank": bank, "calibration": calibrated.scores},
+            _record(prepared),
+        )
         timer("save")
     return prepared
 
 
-def _background(
-    matcher: Matcher, private: ImageSet, exact: ExactLookup, seed: int
-) -> tuple[tuple[Matches, Matches], Scale]:
+def _background(matcher: Matcher, private: ImageSet, exact: ExactLookup, seed: int) -> tuple[tuple[Matches, Matches], Scale]:
     """Private images searched among the other patients' images: what unrelated images of this kind score."""
     rng = np.random.default_rng([seed, 0xBAC])
     rows = np.sort(rng.permutation(len(private))[:_BACKGROUND])
@@ -273,7 +278,8 @@ def _background(
     framed, moved = matcher.match(matcher.originals[rows], barred)
     scale = measure_scale(framed) or DEFAULT_SCALE
     rescored = tuple(
-        m.with_score(np.where(m.image >= 0, scale.score(torch.from_numpy(m.bands)).numpy(), m.score)) for m in (framed, moved)
+        m.with_score(np.where(m.image >= 0, scale.score(torch.from_numpy(m.bands)).numpy(), m.score))
+        for m in (framed, moved)
     )
     return (rescored[0], rescored[1]), scale
 

@@ -134,7 +134,12 @@ def _share(examined: Examined, prepared: PreparedMemorisation) -> Metric:
     method = "Bootstrap over nearest images, at least as wide as binomial; ties count half"
     if prepared.proximity is None or len(examined) == 0:
         return Metric(
-            name=name, value=None, n=len(examined), unit=unit, method=method, state="insufficient",
+            name=name,
+            value=None,
+            n=len(examined),
+            unit=unit,
+            method=method,
+            state="insufficient",
             note="found no holdout images or no candidates to compare",
         )
     closer = np.select([examined.closer_to == "private", examined.closer_to == "holdout"], [1.0, 0.0], 0.5)
