@@ -84,16 +84,7 @@ def test_sarif_has_levels_rules_and_lines(decision, policy):
 def test_a_policy_elsewhere_is_named_without_its_folder(tmp_path, decision):
     path = tmp_path / "secret folder" / "mine.yaml"
     path.parent.mkdir()
-<<<<<<< HEAD
-    path.write_bytes(
-        __import__("importlib.resources")
-        .resources.files("synguard.governance")
-        .joinpath("policies/public-release.yaml")
-        .read_bytes()
-    )
-=======
     path.write_bytes((resources.files("synguard.governance") / "policies" / "public-release.yaml").read_bytes())
->>>>>>> governance
     assert "secret folder" not in json.dumps(sarif(decision, load_policy(path)))
 
 

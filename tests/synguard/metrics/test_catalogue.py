@@ -19,10 +19,6 @@ from synguard.metrics.sample_size import smallest_n as needed
 ROOT = Path(__file__).parents[3]
 
 # Section 6 of the design; utility.* stands for a family that is not built yet.
-<<<<<<< HEAD
-DESIGN = ["memorisation.exact_copies", "memorisation.verified_copies", "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.minimum_detectable_copies", "memorisation.planted_recall", "membership.split.auc", "membership.placebo.auc", "membership.white_box.auc", "membership.white_box.tpr_at_fpr_0.01", "membership.black_box.auc", "membership.black_box.tpr_at_fpr_0.01", "membership.epsilon_lower_bound", "training.epsilon_upper_bound", "disclosure.singling_out", "disclosure.linkability", "disclosure.inference", "labels.agreement", "labels.kappa", "fidelity.frechet_distance", "fidelity.kernel_distance", "fidelity.precision", "fidelity.recall", "fidelity.density", "fidelity.coverage", "text.burned_in", "run.quarantine_rate", "accepted.images"]
-OURS = ["memorisation.review_images", "labels.agreement_share", "labels.ceiling", "fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"]
-=======
 DESIGN = {
     *("memorisation.exact_copies", "memorisation.verified_copies", "memorisation.near_copy_rate"),
     *("memorisation.train_holdout_share", "memorisation.minimum_detectable_copies", "memorisation.planted_recall"),
@@ -40,7 +36,6 @@ OURS = {
     *("labels.correlation", "labels.mean_error"),
     *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"),
 }
->>>>>>> governance
 
 
 def test_names_are_those_of_the_design_and_ours():

@@ -1,0 +1,35 @@
+"""Another audit batch size changes no verdict and no figure beyond 1e-4. Real images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.support.cli import results, synguard
+from tests.support.lesions import mixture, prepare_lesions
+
+pytestmark = pytest.mark.system
+
+
+def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
+    lesions = prepare_lesions(test_data, tmp_path / "data", private=500, holdout=600)
+    copies = {"verbatim": 3, "mirrored": 3, "jpeg40": 3}
+    release, _ = mixture(lesions, tmp_path / "made", unseen=150, copies=copies, seed=7)
+    recorded = []
+    for size in (500, 7):
+        out = tmp_path / f"run-{size}"
+        arguments = ["--private", lesions.private, "--holdout", lesions.holdout, "--synthetic", release, "--patient", "lesion_id"]
+        outcome = synguard("audit", *arguments, "--conditions", "none", "--batch-size", size, "--quiet", "--out", out)
+        assert (out / "results.json").exists(), str(outcome)
+        recorded.append(results(out))
+    first, second = recorded
+    assert first.decision["exit_code"] == second.decision["exit_code"]
+    assert [(c["id"], c["group"], c["status"]) for c in first.checks] == [(c["id"], c["group"], c["status"]) for c in second.checks]
+    for one, other in zip(first.metrics, second.metrics, strict=True):
+        assert (one["name"], one["group"], one["n"]) == (other["name"], other["group"], other["n"])
+        if isinstance(one["value"], float):
+            assert math.isclose(one["value"], other["value"], abs_tol=1e-4), one["name"]
+    pd.testing.assert_frame_equal(first.images, second.images, atol=1e-4)

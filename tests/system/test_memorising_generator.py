@@ -1,0 +1,76 @@
+"""A generator trained on 60 images until it has memorised them fails; trained on all of them it clearly differs. Real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.cli import Recorded, results, synguard
+from tests.support.lesions import Lesions, prepare_lesions
+
+pytestmark = pytest.mark.system
+
+SIZE = 32
+FEW = 60
+IMAGES = 400
+DX = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+
+
+def config(private: str) -> str:
+    """The same generator and the same steps for both; only the private set differs."""
+    value = {
+        "name": private,
+        "image_size": SIZE,
+        "private": {"path": private, "patient": "lesion_id"},
+        "holdout": {"path": "holdout", "patient": "lesion_id"},
+        "conditions": [{"name": "dx", "kind": "categorical", "levels": DX}],
+        "generator": {
+            "autoencoder": {"steps": 700, "widths": [16, 32, 48], "latent_channels": 4},
+            "denoiser": {"steps": 2500, "widths": [64, 96], "batch_size": 32},
+            "sampling": {"steps": 20, "guidance": 1.0},
+        },
+        "release": {"images": IMAGES, "max_attempts": 1.0},
+        "audits": {"labels": {"steps": 400}},
+    }
+    return yaml.safe_dump(value)
+
+
+def few(lesions: Lesions, folder: Path) -> None:
+    """The first 60 private images as a set of their own."""
+    lines = (lesions.private / "metadata.csv").read_text().splitlines()[: FEW + 1]
+    (folder / "images").mkdir(parents=True)
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
+    for line in lines[1:]:
+        name = line.split(",")[0]
+        (folder / name).write_bytes((lesions.private / name).read_bytes())
+
+
+@pytest.fixture(scope="session")
+def runs(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Recorded]]:
+    folder = tmp_path_factory.mktemp("memorising")
+    lesions = prepare_lesions(test_data, folder, private=3000, holdout=2000, size=SIZE)
+    few(lesions, folder / "few")
+    found = {}
+    for name, private in (("memorised", "few"), ("normal", "private")):
+        (folder / f"{name}.yaml").write_text(config(private))
+        outcome = synguard("generate-and-audit", folder / f"{name}.yaml", "--out", folder / f"run-{name}", "--quiet")
+        assert (folder / f"run-{name}" / "results.json").exists(), str(outcome)
+        found[name] = (outcome.code, results(folder / f"run-{name}"))
+    return found
+
+
+def test_a_generator_that_memorised_fails(runs: dict[str, tuple[int, Recorded]]):
+    code, recorded = runs["memorised"]
+    assert code == 20
+    assert recorded.failing("memorisation.verified_copies")
+
+
+@pytest.mark.parametrize(
+    "name", ["memorisation.verified_copies", "memorisation.train_holdout_share", "membership.white_box.auc"]
+)
+def test_memorised_and_normal_differ_by_disjoint_intervals(runs: dict[str, tuple[int, Recorded]], name: str):
+    memorised, normal = (runs[key][1].metric(name) for key in ("memorised", "normal"))
+    print(name, memorised["value"], memorised["interval"], normal["value"], normal["interval"])
+    assert normal["interval"][1] < memorised["interval"][0]
