@@ -126,17 +126,20 @@ def _some(count: int, word: str) -> str:
 
 
 def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview, numbers: Numbers) -> tuple[str, ...]:
-    """What was tested, one line an audit."""
-    found = []
+    """What was tested, one line an audit, with what came of it where that was no figure."""
     measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
+    found = []
     for key, words in _AUDITS:
-        if key in measured:
-            every = (
-                f": every one of {numbers.count(view.examined)} candidates"
-                if key == "memorisation" and view.examined
-                else ""
-            )
-            found.append(words + every)
+        if key not in measured:
+            continue
+        states = {m.state for m in metrics if m.name.startswith(f"{key}.")}
+        if key == "memorisation" and view.examined:
+            words = f"{words}: every one of {numbers.count(view.examined)} candidates"
+        elif key == "membership" and view.split_invalid:
+            words = f"{words}, but the comparison is not valid"
+        elif states and states <= {"insufficient", "error"}:
+            words = f"{words}, but {'too few images to tell' if 'insufficient' in states else 'it did not finish'}"
+        found.append(words)
     if "memorisation" in audits:
         found.append("The audit's own sight, on copies planted by itself")
     return (*found, *(words for key, words in _LATER if key in measured))
