@@ -36,6 +36,24 @@ def prepare_module():
     return module
 
 
+def search(matcher, scale, pixels, rows, known):
+    """Pairs (row, row) with their score that the given rows find beyond those that are known."""
+    barred = np.zeros((len(rows), len(pixels)), dtype=bool)
+    barred[np.arange(len(rows)), rows] = True
+    place = {row: i for i, row in enumerate(rows.tolist())}
+    for pair in known:
+        for one, other in (pair, pair[::-1]):
+            if one in place:
+                barred[place[one], other] = True
+    pairs: dict[tuple[int, int], float] = {}
+    for matches in matcher.match(pixels[torch.from_numpy(rows)], barred):
+        scores = scale.score(torch.from_numpy(matches.bands)).numpy()
+        for i in np.flatnonzero((matches.image >= 0) & (scores > SCORE)):
+            pair = tuple(sorted((int(rows[i]), int(matches.image[i]))))
+            pairs[pair] = max(pairs.get(pair, 0.0), float(scores[i]))
+    return pairs
+
+
 def main() -> None:
     """Print the pairs as CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,19 +64,18 @@ def main() -> None:
     pixels = working_images(np.stack([np.asarray(images[name]) for name in names]))
     encoder = fit_encoder(pixels, seed=0)
     matcher = Matcher(encoder, EmbeddingIndex(encoder.bank(pixels)), pixels, 10)
-    itself = np.eye(len(names), dtype=bool)
-    found = matcher.match(pixels, itself)
-    scale = measure_scale(found[0])
-    pairs: dict[tuple[str, str], float] = {}
-    for matches in found:
-        scores = scale.score(torch.from_numpy(matches.bands)).numpy()
-        for row in np.flatnonzero((matches.image >= 0) & (scores > SCORE)):
-            pair = tuple(sorted((names[row], names[matches.image[row]])))
-            pairs[pair] = max(pairs.get(pair, 0.0), float(scores[row]))
+    scale = measure_scale(matcher.match(pixels[:500], np.eye(len(names), dtype=bool)[:500])[0])
+    pairs: dict[tuple[int, int], float] = {}
+    rows = np.arange(len(names))
+    while len(rows):
+        # An image shows its best match alone: those that have one are searched again without it, until no more come.
+        found = search(matcher, scale, pixels, rows, pairs)
+        rows = np.unique([row for pair in found for row in pair]).astype(np.int64)
+        pairs |= found
     writer = sys.stdout
     writer.write("first,second,score\n")
     for (first, second), score in sorted(pairs.items(), key=lambda item: -item[1]):
-        writer.write(f"{first},{second},{score:.1f}\n")
+        writer.write(f"{names[first]},{names[second]},{score:.1f}\n")
 
 
 if __name__ == "__main__":
