@@ -1,4 +1,4 @@
-"""A generator trained on 60 images until it has memorised them fails; trained on all of them it clearly differs. Real images."""
+"""A generator trained on 60 images until it has memorised them fails; one trained on all of them clearly differs."""
 
 from __future__ import annotations
 
