@@ -14,11 +14,11 @@ __all__ = ["correlation", "in_frame", "plausible", "refine", "usable", "warp"]
 _SATURATED = 0.985
 _MIN_USABLE = 0.25
 _MIN_OVERLAP = 0.2
-_FRAME = 0.045
+_FRAME = 0.025
 
 
 def warp(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Images (n, 1, s, s) seen through maps (n, 2, 3): values (n, 1, s, s) and where they come from inside (n, 1, s, s)."""
+    """Images (n, c, s, s) seen through maps (n, 2, 3): values (n, c, s, s) and where they come from inside (n, 1, s, s)."""
     n, _, size, _ = images.shape
     grid = functional.affine_grid(maps.to(images.dtype), [n, 1, size, size], align_corners=False)
     values = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -27,7 +27,7 @@ def warp(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plausible(maps: Tensor) -> Tensor:
-    """Which maps (n, 2, 3) are no more than a turn, a scale of 0.4 to 1.8, a slight stretch and a shift by half the image."""
+    """Which maps (n, 2, 3) are a turn, a scale of 0.4 to 1.8, a slight stretch and a shift by half at most."""
     linear = maps[:, :, :2]
     square = (linear**2).sum((1, 2))
     determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
@@ -46,21 +46,23 @@ def correlation(template: Tensor, image: Tensor, weight: Tensor) -> Tensor:
     second = image - ((weight * image).sum(1) / total)[:, None]
     product = (weight * first * second).sum(1)
     energy = (weight * first**2).sum(1) * (weight * second**2).sum(1)
-    return torch.where(energy > 1e-8, product / energy.clamp_min(1e-8).sqrt(), torch.zeros_like(product))
+    found: Tensor = torch.where(energy > 1e-8, product / energy.clamp_min(1e-8).sqrt(), torch.zeros_like(product))
+    return found
 
 
-def in_frame(maps: Tensor, reference: Tensor) -> Tensor:
-    """Which maps (n, 2, 3) differ from `reference` by no more than a hair: 2.5 degrees, 2.5 %, 2 % of the side."""
+def in_frame(maps: Tensor, reference: Tensor, side: int) -> Tensor:
+    """Which maps (n, 2, 3) differ from `reference` by no more than a hair: 2.5 %, 1.4 degrees, 1 pixel of `side`."""
     linear = torch.linalg.solve(reference[:, :, :2], maps[:, :, :2])
     near = (linear - torch.eye(2, dtype=maps.dtype)).abs().amax((1, 2)) <= _FRAME
-    return near & ((maps[:, :, 2] - reference[:, :, 2]).abs().amax(1) <= _FRAME)
+    kept: Tensor = near & ((maps[:, :, 2] - reference[:, :, 2]).abs().amax(1) <= 2.0 / side)
+    return kept
 
 
 def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
 
     Returns the best maps met on the way and their correlations (n,). Gain and bias are free; saturated points of the
-    template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps within a hair of it count.
+    template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps near it count.
     """
     points = usable(template)
     gradient = _steepest_descent(template)
@@ -70,7 +72,7 @@ def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Ten
         seen, inside = warp(image, maps)
         weight = inside * points
         found = correlation(template, seen, weight)
-        allowed = plausible(maps) if frame is None else in_frame(maps, frame)
+        allowed = plausible(maps) if frame is None else in_frame(maps, frame, size)
         better = (found > best) & allowed & (weight.mean((1, 2, 3)) > _MIN_OVERLAP)
         best = torch.where(better, found, best)
         best_maps = torch.where(better[:, None, None], maps, best_maps)
@@ -85,7 +87,8 @@ def usable(template: Tensor) -> Tensor:
     Where nearly all of an image is saturated, all of it counts: there is nothing better.
     """
     points = (template < _SATURATED).to(template.dtype)
-    return torch.where(points.mean((1, 2, 3), keepdim=True) < _MIN_USABLE, torch.ones_like(points), points)
+    mostly: Tensor = torch.where(points.mean((1, 2, 3), keepdim=True) < _MIN_USABLE, torch.ones_like(points), points)
+    return mostly
 
 
 def _steepest_descent(template: Tensor) -> Tensor:
@@ -122,4 +125,5 @@ def _compose(maps: Tensor, step: Tensor) -> Tensor:
     n = len(maps)
     change = torch.eye(3, dtype=maps.dtype).repeat(n, 1, 1)
     change[:, :2] += step.reshape(n, 2, 3)
-    return maps @ torch.linalg.inv(change)
+    moved: Tensor = maps @ torch.linalg.inv(change)
+    return moved

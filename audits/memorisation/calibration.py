@@ -17,7 +17,8 @@ def conformal_p_values(scores: Scores, calibration: Scores) -> Scores:
     """p = (1 + number of calibration scores at least as large) / (n + 1) for each score (Vovk et al. 2005)."""
     ranked = np.sort(calibration)
     at_least = len(ranked) - np.searchsorted(ranked, scores, side="left")
-    return (1.0 + at_least) / (len(ranked) + 1.0)
+    p_values: Scores = (1.0 + at_least) / (len(ranked) + 1.0)
+    return p_values
 
 
 def review_list(p_values: Scores, q: float = 0.05) -> NDArray[np.bool_]:
@@ -33,8 +34,8 @@ def review_list(p_values: Scores, q: float = 0.05) -> NDArray[np.bool_]:
 def tail_threshold(calibration: Scores, rate: float) -> float:
     """The score that unseen images pass with a chance of about `rate`, from a normal upper tail.
 
-    The line through the empirical quantiles from 70 % to 97 % on normal probability paper, extended to `rate`; at 30 points or
-    more, with a margin of two standard errors of the spread. Neither a few twins among the calibration images nor the
+    The line through the empirical quantiles from 70 % to 97 % on normal probability paper, extended to `rate`, with
+    a margin of one standard error of the spread. Neither a few twins among the calibration images nor the
     largest score of a lucky draw move it. Model-based: p-values are conformal, this line is not.
     """
     ranked = np.sort(calibration[np.isfinite(calibration)])
@@ -45,6 +46,6 @@ def tail_threshold(calibration: Scores, rate: float) -> float:
     value = np.quantile(ranked, levels)
     spread, start = np.polyfit(position, value, 1)
     # Relative error of a spread that is read off the upper quantiles of n points.
-    error = 2.0 / np.sqrt(2.0 * 0.3 * len(ranked))
+    error = 1.0 / np.sqrt(2.0 * 0.3 * len(ranked))
     reach = float(norm.ppf(1 - rate))
     return float(start + max(spread, 1e-6) * (1.0 + error) * reach)

@@ -105,8 +105,9 @@ def _centred(values: Tensor) -> Tensor:
     values = values.to(torch.float64)
     values = values - values.mean(-1, keepdim=True)
     # A window without contrast gives a short vector, not a noise vector blown up to unit length.
-    return values / (values.norm(dim=-1, keepdim=True) + 1e-3)
+    unit: Tensor = values / (values.norm(dim=-1, keepdim=True) + 1e-3)
+    return unit
 
 
 def _chunks(images: Tensor) -> Iterator[Tensor]:
-    return iter(images.split(_CHUNK))
+    return (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))

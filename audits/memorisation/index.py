@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ class EmbeddingIndex:
 
     def __init__(self, bank: NDArray[np.float32]) -> None:
         self.images, self.windows, self.dimension = bank.shape
-        flat = faiss.IndexFlatIP(self.dimension)
+        flat: Any = faiss.IndexFlatIP(self.dimension)
         self.device = "cpu"
         if faiss.get_num_gpus() > 0:
             self._resources = faiss.StandardGpuResources()
@@ -48,7 +50,7 @@ class EmbeddingIndex:
         """
         # An image that is barred fills many places with its own windows.
         likeness, rows = self.search(queries, _DEPTH if barred is None else _DEPTH_BARRED)
-        n, views, depth = likeness.shape
+        n, views, _ = likeness.shape
         view = np.broadcast_to(np.arange(views)[None, :, None], likeness.shape).reshape(n, -1)
         likeness, rows = likeness.reshape(n, -1), rows.reshape(n, -1)
         image = rows // self.windows

@@ -6,7 +6,7 @@ Calibration images, planted copies and candidates all take it, so that the calib
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from torch import Tensor
 
 from audits.memorisation.alignment import in_frame, refine
 from audits.memorisation.descriptor import BANK, VIEWS, Encoder, pair_map
-from audits.memorisation.geometry import DIHEDRAL, luminance, reduce
+from audits.memorisation.geometry import DIHEDRAL, reduce
 from audits.memorisation.index import EmbeddingIndex
+from audits.memorisation.pictures import Pictures
 from audits.memorisation.score import BANDS, measure
 
-__all__ = ["DEFAULT_SCALE", "NOTHING", "WORKING_SIDE", "Matcher", "Matches", "Scale", "working_images"]
-
-WORKING_SIDE = 64
-"""Larger images are averaged down to this side."""
+__all__ = ["DEFAULT_SCALE", "NOTHING", "Matcher", "Matches", "Scale"]
 
 _CHUNK = 64
 _FRAMED_LEVELS = ((32, 3, 3), (64, 3, 3))
@@ -35,18 +33,45 @@ NOTHING = -10.0
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What unrelated images of this kind score: centre and spread of each band's evidence."""
+    """What unrelated images of this kind score: centre and spread of each figure of the evidence, and of its two sums.
+
+    `detail` is the mean of the bands; `joint` weighs it equally with the likeness in colour, which a copy that was made
+    brighter has lost. The score is the larger of the two.
+    """
 
     centre: tuple[float, ...]
     spread: tuple[float, ...]
+    detail: tuple[float, float] = (0.0, 0.85)
+    joint: tuple[float, float] = (0.0, 0.7)
 
-    def score(self, bands: Tensor) -> Tensor:
-        """Mean standardised evidence (n,) of bands (n, 3)."""
-        centre, spread = torch.tensor(self.centre), torch.tensor(self.spread)
-        return ((bands - centre) / spread).mean(-1)
+    def score(self, bands: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score (n,) of evidence (n, 4), in spreads of the better of the two sums."""
+        detail, joint = self._sums(bands)
+        return np.maximum((detail - self.detail[0]) / self.detail[1], (joint - self.joint[0]) / self.joint[1])
+
+    def _sums(self, bands: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        standard = (bands - np.array(self.centre)) / np.array(self.spread)
+        detail = standard[:, : len(BANDS)].mean(1)
+        return detail, (detail + standard[:, len(BANDS)]) / 2
+
+    @staticmethod
+    def measure(bands: NDArray[np.float64]) -> Scale:
+        """By median and median deviation over evidence (n, 4) of unrelated images."""
+        centre, spread = _robust(bands)
+        scale = Scale(tuple(centre.tolist()), tuple(spread.tolist()), (0.0, 1.0), (0.0, 1.0))
+        (middle, width), (joint_middle, joint_width) = (_robust(part[:, None]) for part in scale._sums(bands))
+        return Scale(
+            scale.centre, scale.spread, (float(middle[0]), float(width[0])), (float(joint_middle[0]), float(joint_width[0]))
+        )
 
 
-DEFAULT_SCALE = Scale((0.05, 0.2, 0.45), (0.09, 0.12, 0.2))
+def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    centre = np.median(values, axis=0)
+    spread: NDArray[np.float64] = np.maximum(1.4826 * np.median(np.abs(values - centre), axis=0), 0.01)
+    return centre, spread
+
+
+DEFAULT_SCALE = Scale((0.03, 0.18, 0.55, 2.6), (0.025, 0.085, 0.2, 0.4))
 """Serves only to choose among candidates before the scale of the images at hand is known."""
 
 
@@ -80,32 +105,26 @@ class Matches:
 
     def with_score(self, score: NDArray[np.float64]) -> Matches:
         """The same matches under another score."""
-        return Matches(*(score if f.name == "score" else getattr(self, f.name) for f in fields(Matches)))
-
-
-def working_images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Luminance of pixels (n, size, size, 3) at the working size, (n, 1, s, s)."""
-    parts = [reduce(luminance(pixels[i : i + 256]), WORKING_SIDE) for i in range(0, len(pixels), 256)]
-    return torch.cat(parts) if parts else torch.zeros(0, 1, WORKING_SIDE, WORKING_SIDE)
+        return replace(self, score=score)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matcher:
-    """The private set, ready to be searched: `originals` (n, 1, s, s) at the working size."""
+    """The private set, ready to be searched."""
 
     encoder: Encoder
     index: EmbeddingIndex
-    originals: Tensor
+    originals: Pictures
     candidates: int
     scale: Scale = DEFAULT_SCALE
 
     def match(
         self,
-        queries: Tensor,
+        queries: Pictures,
         barred: NDArray[np.bool_] | None = None,
         timer: Callable[[str], None] = lambda phase: None,
     ) -> tuple[Matches, Matches]:
-        """Of queries (n, 1, s, s), the best match in the same frame, and the best one that was moved.
+        """Of n queries, the best match in the same frame, and the best one that was moved.
 
         The same frame: one of the eight dihedral views, within a hair. Moved: cropped, enlarged, turned or shifted.
 
@@ -113,23 +132,21 @@ class Matcher:
         """
         framed, moved = [], []
         for start in range(0, len(queries), _CHUNK):
-            chunk = queries[start : start + _CHUNK]
+            chunk = queries.take(slice(start, start + _CHUNK))
             n = len(chunk)
-            padded = torch.cat([chunk, torch.zeros(_CHUNK - n, *chunk.shape[1:])])
             bars = None
             if barred is not None:
                 bars = np.zeros((_CHUNK, len(self.originals)), dtype=bool)
                 bars[:n] = barred[start : start + n]
-            first, second = self._match_chunk(padded, bars, timer)
+            first, second = self._match_chunk(chunk.padded(_CHUNK), bars, timer)
             framed.append(_head(first, n))
             moved.append(_head(second, n))
         return (Matches.join(framed), Matches.join(moved)) if framed else (_empty(), _empty())
 
     def _match_chunk(
-        self, queries: Tensor, barred: NDArray[np.bool_] | None, timer: Callable[[str], None]
+        self, queries: Pictures, barred: NDArray[np.bool_] | None, timer: Callable[[str], None]
     ) -> tuple[Matches, Matches]:
-        n = len(queries)
-        embedded = self.encoder.queries(queries)
+        embedded = self.encoder.queries(queries.grey)
         timer("embed")
         image, view, window, likeness = self.index.candidates(embedded, self.candidates, barred)
         timer("search")
@@ -144,7 +161,7 @@ class Matcher:
 
     def _follow(
         self,
-        queries: Tensor,
+        queries: Pictures,
         images: Tensor,
         valid: Tensor,
         maps: Tensor,
@@ -158,10 +175,10 @@ class Matcher:
         row = torch.arange(n)[:, None]
         frames = maps
         for level, steps, kept in levels:
-            side = min(level, queries.shape[-1])
+            side = min(level, queries.side)
             count = images.shape[1]
-            template = reduce(queries, side).repeat_interleave(count, 0)
-            original = reduce(self.originals[images.flatten()], side)
+            template = reduce(queries.grey, side).repeat_interleave(count, 0)
+            original = reduce(self.originals.grey[images.flatten()], side)
             frame = frames.reshape(-1, 2, 3) if held else None
             refined, found = refine(template, original, maps.reshape(-1, 2, 3), steps, frame)
             ranked = torch.where(valid, found.reshape(n, count), torch.full((n, count), -2.0))
@@ -170,10 +187,16 @@ class Matcher:
             images, valid, near = images[row, best], valid[row, best], near[row, best]
         count = images.shape[1]
         flat = maps.reshape(-1, 2, 3)
-        evidence = measure(queries.repeat_interleave(count, 0), self.originals[images.flatten()], flat)
+        evidence = measure(
+            queries.take(torch.arange(n).repeat_interleave(count)), self.originals.take(images.flatten()), flat
+        )
         if not held:
-            valid = valid & ~_any_frame(flat).reshape(n, count)
-        scores = torch.where(valid, self.scale.score(evidence.bands).reshape(n, count), torch.full((n, count), NOTHING))
+            valid = valid & ~_any_frame(flat, queries.side).reshape(n, count)
+        scores = torch.where(
+            valid,
+            torch.from_numpy(self.scale.score(_float64(evidence.bands))).reshape(n, count),
+            torch.full((n, count), NOTHING, dtype=torch.float64),
+        )
         top = scores.argmax(1)
         pick = torch.arange(n) * count + top
         found_any = valid[torch.arange(n), top]
@@ -188,10 +211,10 @@ class Matcher:
         )
 
 
-def _any_frame(maps: Tensor) -> Tensor:
+def _any_frame(maps: Tensor, side: int) -> Tensor:
     """Which maps (n, 2, 3) are within a hair of one of the eight dihedral views."""
     frames = torch.from_numpy(_FRAMES).to(maps.dtype)
-    return torch.stack([in_frame(maps, frame.expand(len(maps), 2, 3)) for frame in frames]).any(0)
+    return torch.stack([in_frame(maps, frame.expand(len(maps), 2, 3), side) for frame in frames]).any(0)
 
 
 def _float64(values: Tensor) -> NDArray[np.float64]:
@@ -204,7 +227,7 @@ def _head(matches: Matches, n: int) -> Matches:
 
 def _empty() -> Matches:
     none = np.zeros(0)
-    return Matches(np.zeros(0, np.int64), none, np.zeros((0, len(BANDS))), none, none, np.zeros((0, 2, 3)), none)
+    return Matches(np.zeros(0, np.int64), none, np.zeros((0, len(BANDS) + 1)), none, none, np.zeros((0, 2, 3)), none)
 
 
 _PAIR_MAPS: NDArray[np.float64] = np.stack(

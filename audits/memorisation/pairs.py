@@ -1,4 +1,4 @@
-"""Pictures of a pair for the internal report: the candidate, the private image brought into its frame, and the difference."""
+"""Pictures of a pair for the internal report: candidate, private image brought into its frame, and the difference."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from audits.memorisation.exact import ExactLookup
 from audits.memorisation.folder import is_index, load_index, save_index
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.index import EmbeddingIndex
-from audits.memorisation.matching import DEFAULT_SCALE, Matcher, Matches, Scale, working_images
+from audits.memorisation.matching import DEFAULT_SCALE, Matcher, Matches, Scale
+from audits.memorisation.pictures import working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
-from audits.memorisation.verdict import Calibration, calibrate, measure_scale
+from audits.memorisation.verdict import Calibration, calibrate
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
 from synguard.errors import EvidenceError
@@ -132,7 +133,7 @@ class PreparedMemorisation:
         if pixels.shape[1:] != self.private.pixels.shape[1:]:
             raise ValueError(f"pixels: found shape {pixels.shape[1:]}, expected {self.private.pixels.shape[1:]}")
         timer = _Timer()
-        queries = working_images(pixels)
+        queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
         framed, moved = self.matcher.match(queries, timer=timer)
@@ -142,7 +143,7 @@ class PreparedMemorisation:
         nearest = np.where(is_exact, exact, matches.image)
         closer, cluster = np.full(len(pixels), 0.5), np.full(len(pixels), -1, np.int64)
         if self.proximity is not None:
-            closer, cluster = self.proximity.compare(queries)
+            closer, cluster = self.proximity.compare(queries.grey)
             timer("proximity")
         words = [describe_transform(m) if row >= 0 else "" for m, row in zip(matches.maps, nearest, strict=True)]
         return Examined(
@@ -178,7 +179,7 @@ class PreparedMemorisation:
         n = min(self.config.planted_per_transform, len(self.private))
         rows = rng.permutation(len(self.private))[:n]
         copies = plant(self.private.pixels[np.sort(rows)], name, rng)
-        framed, moved = self.matcher.match(working_images(copies))
+        framed, moved = self.matcher.match(working_pictures(copies))
         matches, by_move = self.calibration.combine(framed, moved)
         _, verified = self.calibration.decide(matches, by_move)
         groups = self.exact.groups
@@ -186,7 +187,7 @@ class PreparedMemorisation:
         found = int((verified & np.array(same)).sum())
         return PlantedCount(name, n, found, tuple(np.round(matches.score, 4).tolist()))
 
-    def _pair(self, file: str, found: Examined, row: int) -> NearCopy:
+    def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
         return NearCopy(file, private, float(found.score[row]), str(found.transform[row]))
 
@@ -220,18 +221,17 @@ def prepare(
     }
     timer = _Timer()
     report = progress or (lambda phase, done, total: None)
-    originals = working_images(private.pixels)
+    originals = working_pictures(private.pixels)
     exact = ExactLookup(private.sha256, private.pixels)
     if folder is not None and is_index(folder):
         arrays, record = load_index(folder, identity)
         timer("load")
         return _restore(private, against, arrays, record, exact, config, seed, timer)
-    unseen = working_images(calibration.pixels)
-    others = working_images(against.pixels)
-    encoder = fit_encoder(
-        torch.cat([originals, unseen, others]) if comparison is not None else torch.cat([originals, unseen]), seed
-    )
-    bank = encoder.bank(originals)
+    unseen = working_pictures(calibration.pixels)
+    others = working_pictures(against.pixels)
+    known = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
+    encoder = fit_encoder(torch.cat(known), seed)
+    bank = encoder.bank(originals.grey)
     index = EmbeddingIndex(bank)
     timer("index")
     report("index", 1, 1)
@@ -249,7 +249,7 @@ def prepare(
         )
         for i in calibrated.natural
     )
-    proximity = Proximity.build(encoder, bank, others, seed) if len(others) else None
+    proximity = Proximity.build(encoder, bank, others.grey, seed) if len(others) else None
     prepared = PreparedMemorisation(private, matcher, exact, calibrated, proximity, copies, config, seed, timer.seconds)
     counts = []
     for number, name in enumerate(TRANSFORMS):
@@ -275,19 +275,17 @@ def _background(matcher: Matcher, private: ImageSet, exact: ExactLookup, seed: i
     _, groups = np.unique([group.hex() for group in exact.groups], return_inverse=True)
     _, patients = np.unique(private.patients, return_inverse=True)
     barred = (patients[rows, None] == patients[None]) | (groups[rows, None] == groups[None])
-    framed, moved = matcher.match(matcher.originals[rows], barred)
-    scale = measure_scale(framed) or DEFAULT_SCALE
-    rescored = tuple(
-        m.with_score(np.where(m.image >= 0, scale.score(torch.from_numpy(m.bands)).numpy(), m.score))
-        for m in (framed, moved)
-    )
+    framed, moved = matcher.match(matcher.originals.take(torch.from_numpy(rows)), barred)
+    found = framed.bands[framed.image >= 0]
+    scale = Scale.measure(found) if len(found) >= 2 else DEFAULT_SCALE
+    rescored = tuple(m.with_score(np.where(m.image >= 0, scale.score(m.bands), m.score)) for m in (framed, moved))
     return (rescored[0], rescored[1]), scale
 
 
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     made = prepared.calibration
     return {
-        "scale": {"centre": prepared.matcher.scale.centre, "spread": prepared.matcher.scale.spread},
+        "scale": asdict(prepared.matcher.scale),
         "calibration": {
             "near": made.near,
             "verified": made.verified,
@@ -313,12 +311,14 @@ def _restore(
     timer: _Timer,
 ) -> PreparedMemorisation:
     encoder = Encoder(arrays["projection"])
-    scale = Scale(tuple(record["scale"]["centre"]), tuple(record["scale"]["spread"]))
-    matcher = Matcher(encoder, EmbeddingIndex(arrays["bank"]), working_images(private.pixels), config.candidates, scale)
+    scale = Scale(**{name: tuple(values) for name, values in record["scale"].items()})
+    matcher = Matcher(encoder, EmbeddingIndex(arrays["bank"]), working_pictures(private.pixels), config.candidates, scale)
     made = dict(record["calibration"])
     made["penalty"] = math.inf if made["penalty"] is None else made["penalty"]
     made["natural"] = tuple(made["natural"])
-    proximity = Proximity.build(encoder, arrays["bank"], working_images(against.pixels), seed) if len(against) else None
+    proximity = (
+        Proximity.build(encoder, arrays["bank"], working_pictures(against.pixels).grey, seed) if len(against) else None
+    )
     timer("load")
     return PreparedMemorisation(
         private,

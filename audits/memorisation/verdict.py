@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audits.memorisation.calibration import conformal_p_values, tail_threshold
-from audits.memorisation.matching import NOTHING, Matches, Scale
+from audits.memorisation.matching import NOTHING, Matches
 
-__all__ = ["Calibration", "calibrate", "measure_scale"]
+__all__ = ["Calibration", "calibrate"]
 
 VERIFIED_RATE = 3e-6
 """Chance at which an unseen image would be called a verified copy, by the model of the tail."""
@@ -58,16 +58,6 @@ class Calibration:
         sound = (matches.image >= 0) & (matches.correlation >= _MIN_CORRELATION)
         sound &= matches.area >= np.where(moved, _MIN_AREA_MOVED, _MIN_AREA)
         return sound & (matches.score > self.near), sound & (matches.score > self.verified)
-
-
-def measure_scale(matches: Matches) -> Scale | None:
-    """Centre and spread of the bands over matches of unrelated images, by median and median deviation."""
-    bands = matches.bands[matches.image >= 0]
-    if len(bands) < 2:
-        return None
-    centre = np.median(bands, axis=0)
-    spread = 1.4826 * np.median(np.abs(bands - centre), axis=0)
-    return Scale(tuple(centre.tolist()), tuple(np.maximum(spread, 0.01).tolist()))
 
 
 def calibrate(framed: Matches, moved: Matches, background: tuple[Matches, Matches]) -> Calibration:
