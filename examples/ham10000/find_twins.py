@@ -19,8 +19,8 @@ import torch
 
 from audits.memorisation.descriptor import fit_encoder
 from audits.memorisation.index import EmbeddingIndex
-from audits.memorisation.matching import Matcher, working_images
-from audits.memorisation.verdict import measure_scale
+from audits.memorisation.matching import Matcher, Scale
+from audits.memorisation.pictures import working_pictures
 
 SIZE = 64
 SCORE = 5.0
@@ -46,8 +46,8 @@ def search(matcher, scale, pixels, rows, known):
             if one in place:
                 barred[place[one], other] = True
     pairs: dict[tuple[int, int], float] = {}
-    for matches in matcher.match(pixels[torch.from_numpy(rows)], barred):
-        scores = scale.score(torch.from_numpy(matches.bands)).numpy()
+    for matches in matcher.match(pixels.take(torch.from_numpy(rows)), barred):
+        scores = scale.score(matches.bands)
         for i in np.flatnonzero((matches.image >= 0) & (scores > SCORE)):
             pair = tuple(sorted((int(rows[i]), int(matches.image[i]))))
             pairs[pair] = max(pairs.get(pair, 0.0), float(scores[i]))
@@ -61,10 +61,11 @@ def main() -> None:
     args = parser.parse_args()
     images = prepare_module().read_images(args.data, SIZE)
     names = sorted(images)
-    pixels = working_images(np.stack([np.asarray(images[name]) for name in names]))
-    encoder = fit_encoder(pixels, seed=0)
-    matcher = Matcher(encoder, EmbeddingIndex(encoder.bank(pixels)), pixels, 10)
-    scale = measure_scale(matcher.match(pixels[:500], np.eye(len(names), dtype=bool)[:500])[0])
+    pixels = working_pictures(np.stack([np.asarray(images[name]) for name in names]))
+    encoder = fit_encoder(pixels.grey, seed=0)
+    matcher = Matcher(encoder, EmbeddingIndex(encoder.bank(pixels.grey)), pixels, 10)
+    some = matcher.match(pixels.take(slice(0, 500)), np.eye(len(names), dtype=bool)[:500])[0]
+    scale = Scale.measure(some.bands[some.image >= 0])
     pairs: dict[tuple[int, int], float] = {}
     rows = np.arange(len(names))
     while len(rows):
