@@ -17,8 +17,7 @@ def conformal_p_values(scores: Scores, calibration: Scores) -> Scores:
     """p = (1 + number of calibration scores at least as large) / (n + 1) for each score (Vovk et al. 2005)."""
     ranked = np.sort(calibration)
     at_least = len(ranked) - np.searchsorted(ranked, scores, side="left")
-    p_values: Scores = (1.0 + at_least) / (len(ranked) + 1.0)
-    return p_values
+    return np.asarray((1.0 + at_least) / (len(ranked) + 1.0), dtype=np.float64)
 
 
 def review_list(p_values: Scores, q: float = 0.05) -> NDArray[np.bool_]:
