@@ -64,6 +64,7 @@ def prepare(
             roles.evaluation,
             material.schema,
             refuse_below=config.audits.labels.refuse_below,
+            more=(roles.reference,),
             reconstructions=None if denoiser is None else denoiser.reconstruct(roles.evaluation.pixels),
         )
         progress("measure the ceiling", 1, 1)
