@@ -85,7 +85,7 @@ def summary(run: Path) -> str:
         folder.decision.exit_code,
         checks,
         metrics,
-        hardest=sections.hardest(copies(folder.evidence)),
+        sight=sections.sight(copies(folder.evidence)),
         link_unverified=link_unverified(folder),
     )
     lines = [

@@ -126,14 +126,13 @@ def _series(name: str, edges: object, counts: object) -> Series | None:
 
 
 def _counted(series: Series, threshold: float | None) -> Series:
-    """With the images beyond the threshold counted, where the threshold is an edge of the histogram."""
+    """With the images beyond the threshold counted, where the bins tell: no image shares a bin with the threshold."""
     if threshold is None:
         return series
-    lies_between = any(a + 1e-9 < threshold < b - 1e-9 for a, b in zip(series.edges, series.edges[1:], strict=False))
-    if lies_between:
+    bins = tuple(zip(series.edges, series.edges[1:], series.counts, strict=False))
+    if any(low + 1e-9 < threshold < high - 1e-9 and count for low, high, count in bins):
         return series
-    pairs = zip(series.edges, series.counts, strict=False)
-    above = sum(count for low, count in pairs if low >= threshold - 1e-9)
+    above = sum(count for low, _, count in bins if low >= threshold - 1e-9)
     return Series(name=series.name, edges=series.edges, counts=series.counts, above=round(above), of=round(series.total))
 
 

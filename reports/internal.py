@@ -57,7 +57,7 @@ def build(run: RunFolder) -> InternalView:
         run.decision.exit_code,
         checks,
         metrics,
-        hardest=sections.hardest(copies),
+        sight=sections.sight(copies),
         link_unverified=link_unverified(run),
     )
     return InternalView(
@@ -106,6 +106,7 @@ def _data(run: RunFolder) -> Section:
     for title, items in (
         ("Images", {key: value for key, value in data.items() if key not in shared} or mapping(run.run.get("data"))),
         ("Overlap and duplicates", shared or mapping(memorisation.get("overlap"))),
+        ("Calibration on the holdout", mapping(memorisation.get("calibration"))),
         ("Index", mapping(memorisation.get("index"))),
         ("Diagnostic model", mapping(mapping(run.evidence.get("labels")).get("model"))),
     ):

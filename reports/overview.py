@@ -54,8 +54,8 @@ class Overview:
     link_unverified: bool
     """Nothing shows that the model, the private set and the images belong together."""
     minimum_copies: float | None
-    hardest: str
-    """The planted transform that was found least often, in words."""
+    sight: tuple[tuple[str, float | None], ...]
+    """Planted transforms in words, each with the fewest copies of it in sight; None where any number may pass."""
 
 
 def overview(
@@ -64,10 +64,10 @@ def overview(
     checks: Sequence[CheckFact],
     metrics: Sequence[MetricFact],
     *,
-    hardest: tuple[str, float | None],
+    sight: tuple[tuple[str, float | None], ...],
     link_unverified: bool,
 ) -> Overview:
-    """The facts behind the headline. `hardest` is the least visible transform, in words, with the fewest copies seen."""
+    """The facts behind the headline. `sight` are planted transforms in words with the fewest copies in sight."""
     values = {m.name: m for m in metrics if m.group is None and m.value is not None}
     # Copies count in whatever state the evidence is: one that was seen was seen.
     copied = [values[name] for name in ("memorisation.exact_copies", "memorisation.verified_copies") if name in values]
@@ -84,8 +84,8 @@ def overview(
         or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics),
         overlapping="data" in invalid,
         link_unverified=link_unverified,
-        minimum_copies=least.value if least else hardest[1],
-        hardest=hardest[0],
+        minimum_copies=least.value if least else None,
+        sight=sight,
     )
 
 
@@ -161,19 +161,10 @@ def not_tested(metrics: Sequence[MetricFact], audits: Sequence[str]) -> tuple[st
 def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
     """What a reader may not conclude."""
     found = []
-    if view.minimum_copies is not None and view.copies is not None:
-        what = "No copies were found at this power: the" if view.copies == 0 else "At this power the"
-        named = f" ({view.hardest})" if view.hardest else ""
-        worst = f", even if each was changed in the way it sees worst{named}" if view.hardest else ""
-        if math.isinf(view.minimum_copies):
-            found.append(
-                f"The audit is blind to copies changed in the way it sees worst{named}: any number of them may be there."
-            )
-        else:
-            least = "a single copy" if view.minimum_copies == 1 else f"at least one of {view.minimum_copies:g} copies"
-            found.append(f"{what} audit would have seen {least} with 95\u00a0% probability{worst}.")
-    elif view.copies is None:
+    if view.copies is None:
         found.append("Nothing is said about copies: they were not searched for.")
+    else:
+        found += _power(view)
     if view.split_invalid:
         found.append("Nothing is said about membership: the comparison itself is not valid.")
     if view.overlapping:
@@ -181,6 +172,27 @@ def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
     if view.link_unverified:
         found.append("It was not verified that the model, the private set and these images belong together.")
     return (*found, *STANDING_LIMITS)
+
+
+def _power(view: Overview) -> list[str]:
+    """The smallest leak that would have been seen, and under which changes it would not."""
+    if view.minimum_copies is None or math.isinf(view.minimum_copies):
+        return ["How many copies could have passed unseen is not known: the audit's own sight was not measured."]
+    least = view.minimum_copies
+    what = "No copies were found at this power: the" if view.copies == 0 else "At this power the"
+    seen = [words for words, fewest in view.sight if fewest is not None and fewest <= least]
+    worse = [(words, fewest) for words, fewest in view.sight if fewest is None or fewest > least]
+    number = "a single copy" if least == 1 else f"at least one of {least:g} copies"
+    under = f", if they are {_or(seen)}" if seen else ""
+    said = [f"{what} audit would have seen {number} with 95\u00a0% probability{under}."]
+    if worse:
+        names = (f"{words} ({'any number may pass' if fewest is None else f'one of {fewest:g}'})" for words, fewest in worse)
+        said.append(f"Other changes it sees less well: {', '.join(names)}.")
+    return said
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tuple[Tile, ...]:

@@ -61,10 +61,11 @@ def pair_section(run: RunFolder) -> Section:
 
 
 def _pairs(run: RunFolder, found: Sequence[Mapping[str, Any]], start: int, lane: str) -> Pairs:
-    small = len(found) > _PNG_UP_TO
-    cards = tuple(_card(run, row, start + i + 1, lane, small) for i, row in enumerate(found[:MOST_PICTURED]))
-    left = found[MOST_PICTURED:]
-    return Pairs(cards, _rest(left) if left else None)
+    pictured = [row for row in found if text(row.get("pair"))][:MOST_PICTURED]
+    left = [row for row in found if not any(row is one for one in pictured)]
+    small = len(pictured) > _PNG_UP_TO
+    cards = tuple(_card(run, row, start + i, lane, small) for i, row in enumerate(pictured, start=1))
+    return Pairs(cards, _rest(left, bool(cards)) if left else None)
 
 
 def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: bool) -> PairCard:
@@ -94,10 +95,10 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
     )
 
 
-def _rest(found: Sequence[Mapping[str, Any]]) -> Table:
+def _rest(found: Sequence[Mapping[str, Any]], more: bool) -> Table:
     exact = Numbers()
     return Table(
-        caption=f"{len(found):,} more, without pictures",
+        caption=f"{len(found):,} {'more, ' if more else ''}without pictures",
         header=("Candidate", "Nearest private image", "Found as", "Area", "Score", "p-value"),
         rows=tuple(
             (

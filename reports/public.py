@@ -99,7 +99,7 @@ def build(allowed: Disclosed) -> PublicView:
         allowed.exit_code,
         allowed.checks,
         allowed.metrics,
-        hardest=sections.hardest(allowed.copies),
+        sight=sections.sight(allowed.copies),
         link_unverified=allowed.link_unverified,
     )
     said = (

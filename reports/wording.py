@@ -95,7 +95,7 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "flip h": "mirrored left to right",
         "flip v": "mirrored top to bottom",
         "identity": "unchanged",
-        "jpeg": "JPEG at quality {}",
+        "jpeg": "JPEG-compressed at quality {}",
         "mirror": "mirrored",
         "mirrored": "mirrored",
         "mirrored horizontal": "mirrored left to right",

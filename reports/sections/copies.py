@@ -11,7 +11,7 @@ from reports.plots import p_value_bars, score_ridges, strip
 from reports.sections.shared import absent, scale_start
 from reports.wording import transform_words
 
-__all__ = ["copies", "hardest"]
+__all__ = ["copies", "sight"]
 
 
 def _worst_first(planted: Sequence[PlantedFact]) -> tuple[PlantedFact, ...]:
@@ -19,12 +19,10 @@ def _worst_first(planted: Sequence[PlantedFact]) -> tuple[PlantedFact, ...]:
     return tuple(sorted(planted, key=lambda p: (p.low if p.low is not None else -1.0, p.transform)))
 
 
-def hardest(facts: CopyFacts | None) -> tuple[str, float | None]:
-    """The planted transform that the audit sees worst, in words, and the fewest copies in sight under it."""
-    if facts is None or not facts.planted:
-        return "", None
-    worst = _worst_first(facts.planted)[0]
-    return transform_words(worst.transform) or "", worst.minimum_copies
+def sight(facts: CopyFacts | None) -> tuple[tuple[str, float | None], ...]:
+    """What the audit sees: each planted transform in words with the fewest copies in sight, the plainest first."""
+    planted = sorted(facts.planted if facts else (), key=lambda p: -(p.low or 0.0))
+    return tuple((words, p.minimum_copies) for p in planted if (words := transform_words(p.transform)))
 
 
 def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:

@@ -59,7 +59,11 @@ def test_the_first_screen_says_the_verdict_in_a_sentence(
     for heading in ("What was tested", "What was not tested", "Limits of the claim"):
         assert heading in verdict
     assert "Burned-in text" in verdict
-    assert "at least one of 2 copies with 95 % probability" in verdict
+    assert (
+        "audit would have seen at least one of 2 copies with 95 % probability, if they are "
+        "unchanged, JPEG-compressed at quality 40, brightened ×1.3, mirrored, blurred or turned. "
+        "Other changes it sees less well: turned by 10° (one of 5), cropped to 80 % of each side (one of 839)."
+    ) in verdict
     assert page.all("h1") == [{}]
     assert not re.search(r"\banonym|GDPR", page.text(), re.IGNORECASE)
 
@@ -133,7 +137,7 @@ def test_pairs_are_shown_side_by_side_inside_only(run_folder: RunFolder) -> None
     inside = read(reports.render(run, "internal").read_text())
     pairs = inside.text("pairs")
     assert "patient-4000/left.png" in pairs
-    assert "Mirrored" in pairs
+    assert "Mirrored, turned 90 degrees" in pairs
     assert "in quarantine" in pairs
     alts = [str(attributes["alt"]) for attributes in inside.all("img")]
     for panel in ("Candidate", "Private image", "Difference"):

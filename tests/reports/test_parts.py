@@ -74,7 +74,7 @@ def test_other_figures() -> None:
     ("name", "words"),
     [
         ("identity", "unchanged"),
-        ("jpeg-40", "JPEG at quality 40"),
+        ("jpeg-40", "JPEG-compressed at quality 40"),
         ("brightened-1.3", "brightened ×1.3"),
         ("mirrored+turned-90", "mirrored, turned by 90°"),
         ("flip_h", "mirrored left to right"),
@@ -90,7 +90,7 @@ def test_transforms_in_words(name: str, words: str | None) -> None:
 
 def test_metrics_in_words() -> None:
     assert metric_title("memorisation.verified_copies", "accepted") == "Verified copies in what would be released"
-    assert metric_title("memorisation.planted_recall", "jpeg-40") == "Planted copies found: JPEG at quality 40"
+    assert metric_title("memorisation.planted_recall", "jpeg-40") == "Planted copies found: JPEG-compressed at quality 40"
     assert metric_title("patient.smith") == "Other"
     assert (
         with_titles("memorisation.verified_copies (accepted): 1 of 9.")

@@ -14,23 +14,23 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds, minimum_detectable_copies
 from synguard.results import CheckResult, Metric
 
 __all__ = ["GRADES", "Made", "fundus", "make_run", "png"]
 
 GRADES = ("none", "mild", "moderate", "severe", "proliferative")
-TRANSFORMS = (
-    "identity",
-    "mirrored",
-    "turned",
-    "jpeg-40",
-    "brightened-1.3",
-    "blurred",
-    "noise-0.03",
-    "rotated-10",
-    "crop-80",
-    "combined",
-)
+FOUND = {
+    "identity": 100,
+    "mirrored": 98,
+    "turned": 94,
+    "jpeg-40": 100,
+    "brightened-1.3": 99,
+    "blurred": 96,
+    "rotated-10": 61,
+    "crop-80": 2,
+}
+"""Planted copies found of 100, by transform."""
 SIDE = 64
 
 
@@ -142,7 +142,7 @@ def make_run(kind: str = "clean", *, accepted: int = 60) -> Made:
         private = fundus(9000 + i, i % 5)
         candidate = np.clip(private * 1.1 + rng.normal(0, 4, private.shape), 0, 255).astype(np.uint8)
         pictures[f"pairs/{i:04d}-candidate.png"], pictures[f"pairs/{i:04d}-private.png"] = candidate, private
-        transform = TRANSFORMS[i % 5]
+        transform = ("unchanged", "mirrored", "turned 90 degrees", "mirrored, turned 90 degrees")[i % 4]
         flagged.append(
             {
                 "file": file,
@@ -342,20 +342,7 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
     }
     p_values = rng.uniform(size=1000)
     p_values[: len(flagged)] = 0.001
-    planted = []
-    for i, name in enumerate(TRANSFORMS):
-        found = 100 if i < 5 else 98 - 2 * i + 10
-        planted.append(
-            {
-                "transform": name,
-                "n": 100,
-                "found": found,
-                "recall": found / 100,
-                "low": found / 100 - 0.06,
-                "high": min(found / 100 + 0.03, 1),
-                "minimum_copies": 1 if i < 5 else 2,
-            }
-        )
+    planted = [_planted(name, found) for name, found in FOUND.items()]
     confusion = np.full((5, 5), 3) + np.diag([170, 150, 140, 130, 160]) + np.diag([30] * 4, 1) + np.diag([20] * 4, -1)
     ceiling = np.full((5, 5), 2) + np.diag([90, 70, 60, 60, 80]) + np.diag([12] * 4, 1) + np.diag([9] * 4, -1)
     invalid = kind == "invalid"
@@ -431,6 +418,21 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
                 for i in range(5)
             ],
         },
+    }
+
+
+def _planted(name: str, found: int) -> dict[str, Any]:
+    low, high = clopper_pearson(found, 100)
+    fewest = minimum_detectable_copies(clopper_pearson_bounds(found, 100)[0])
+    known = fewest < 1000
+    return {
+        "transform": name,
+        "n": 100,
+        "found": found,
+        "recall": found / 100,
+        "low": low,
+        "high": high,
+        "minimum_copies": fewest if known else None,
     }
 
 
