@@ -13,11 +13,17 @@ Every one embeds a fixed number of images at a time, so features do not depend o
 from __future__ import annotations
 
 import hashlib
+import io
+import pickle
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 from torch.nn import functional
 
@@ -113,8 +119,9 @@ class ScriptedFeatures:
 class InceptionFeatures:
     """Pool features of the Inception network that Frechet distances are usually quoted with, through torchmetrics.
 
-    `weights` is a local file, `pt_inception-2015-12-05-6726825d.pth` of torch-fidelity; nothing is downloaded.
-    InputError where the file or the package torch-fidelity is missing.
+    `weights` is a local file, `pt_inception-2015-12-05-6726825d.pth` of torch-fidelity or the same tensors as safetensors;
+    nothing is downloaded, and nothing but tensors is unpickled. InputError where the file or the package torch-fidelity
+    is missing.
     """
 
     name = "inception"
@@ -127,19 +134,24 @@ class InceptionFeatures:
             raise InputError.of(key, "nothing", wanted)
         if not weights.is_file():
             raise InputError.of(f"{key}: {weights}", "nothing", wanted)
+        data = weights.read_bytes()
+        state = _inception_state(weights, data)
         try:
             from torchmetrics.image.fid import NoTrainInceptionV3
 
-            network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
+            with tempfile.TemporaryDirectory() as folder:
+                # torch-fidelity unpickles whatever its file holds. It is given a file of tensors that we wrote.
+                torch.save(state, Path(folder) / "weights.pth")
+                network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(Path(folder) / "weights.pth"))
         except ModuleNotFoundError as error:
             raise InputError.of(
                 "audits.fidelity.extractor", "no torch-fidelity", "it: pip install torch-fidelity"
             ) from error
-        except Exception as error:  # torch-fidelity lets through whatever unpickling and key matching raise.
-            raise InputError.of(weights, f"a file that does not load ({type(error).__name__})", wanted) from error
+        except RuntimeError as error:
+            raise InputError.of(weights, "tensors of another network", wanted) from error
         self._device = torch.device(device)
         self._network = network.to(self._device).eval()
-        self.digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.digest = hashlib.sha256(data).hexdigest()
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Features (n, 2048)."""
@@ -148,6 +160,19 @@ class InceptionFeatures:
     def _features(self, images: Tensor) -> Tensor:
         found: Tensor = self._network((images * 255).round().to(torch.uint8))
         return found
+
+
+def _inception_state(path: Path, data: bytes) -> dict[str, Tensor]:
+    """The tensors of a weight file, safetensors or torch's own; a pickle with anything else in it is refused."""
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_tensors(data))
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError.of(path, "a file that is not a set of tensors", "Inception weights") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError.of(path, "something else than a set of tensors", "Inception weights")
+    return dict(state)
 
 
 def make_embedder(config: FidelityConfig, base: Path, device: str = "cpu") -> Embedder:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["ConditionEncoder"]
 
 
+_LEAST_STD = 0.2
+"""So that what hardly ever varies in training is not shouted when it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConditionEncoder:
     """Encodes frames of a condition schema; `attributes` is what a trained folder stores of it.
@@ -32,7 +36,11 @@ class ConditionEncoder:
 
     @classmethod
     def of(cls, schema: ConditionSchema, parsed: pd.DataFrame) -> ConditionEncoder:
-        """The encoder for a schema; a continuous attribute without a range takes that of the parsed training frame."""
+        """The encoder for a schema, fitted to the parsed frame of the training images.
+
+        Numbers are standardised: a rare disease then speaks louder than its absence, and unknown (all zeros) is the
+        average. A continuous attribute without a range takes that of the frame.
+        """
         return cls(schema, tuple(_attribute(a, parsed[a.name]) for a in schema.attributes))
 
     @property
@@ -72,6 +80,11 @@ def _attribute(config: AttributeConfig, column: pd.Series[Any]) -> dict[str, Any
             raise InputError(f"{config.name}: found no value and no range, expected one of the two")
         low, high = config.range or (known.min(), known.max())
         stored["range"] = [float(low), float(high)]
+    encoded = encode([stored], {config.name: _values(column)}, len(column))
+    numbers = encoded[encoded[:, -1] == 1, :-1].astype(np.float64)
+    if len(numbers):
+        stored["mean"] = numbers.mean(axis=0).round(6).tolist()
+        stored["std"] = np.maximum(numbers.std(axis=0), _LEAST_STD).round(6).tolist()
     return stored
 
 

@@ -81,12 +81,10 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
     record = state / "identity.json"
     if record.is_file():
         found = json.loads(record.read_text())
-        if differing := [key for key in expected if found.get(key) != json.loads(json.dumps(expected[key]))]:
-            key = differing[0]
+        asked = json.loads(json.dumps(expected))
+        if differing := [key for key in asked if found.get(key) != asked[key]]:
             raise InputError.of(
-                folder,
-                f"a training with another {', '.join(differing)} ({found.get(key)})",
-                f"{expected[key]}, or an empty folder",
+                folder, f"a training with another {', '.join(differing)}", "one of this configuration, or an empty folder"
             )
         if (folder / INDEX).is_file():
             _drop_state(state)

@@ -176,5 +176,6 @@ def _open(kind: Any, folder: Path, device: torch.device) -> Any:
 
 
 def _encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
-    schema = ConditionSchema(tuple(AttributeConfig(**attribute) for attribute in attributes))
+    configs = [{key: a[key] for key in ("name", "kind", "levels", "range") if key in a} for a in attributes]
+    schema = ConditionSchema(tuple(AttributeConfig(**config) for config in configs))
     return ConditionEncoder(schema, tuple(attributes))

@@ -51,7 +51,8 @@ def encode(attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Any]]
     """Conditions of n images as float32 (n, sum of widths); the last number of each attribute is its known bit.
 
     Binary: -1 or 1. Ordinal: a thermometer of K - 1 signs. Categorical: one-hot. Continuous: the value in [-1, 1] and its
-    sines and cosines. Text: a signed hashed bag of words of unit length. None, NaN, or a column left out: all zeros.
+    sines and cosines. Text: a signed hashed bag of words of unit length. Where the attribute carries `mean` and `std`, the
+    numbers are standardised by them. None, NaN, or a column left out: all zeros.
     Raises ValueError for a value that the attribute does not allow.
     """
     parts = []
@@ -87,7 +88,8 @@ def _code(attribute: Attribute, value: Any) -> NDArray[np.float32]:
             numbers = [1 if level >= step else -1 for step in range(1, len(attribute["levels"]))]
         else:
             numbers = [float(level == step) for step in range(len(attribute["levels"]))]
-    return np.array([*numbers, 1], dtype=np.float32)
+    mean, std = attribute.get("mean", 0.0), attribute.get("std", 1.0)
+    return np.array([*(np.array(numbers) - mean) / std, 1], dtype=np.float32)
 
 
 def _level(attribute: Attribute, value: Any) -> int:

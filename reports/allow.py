@@ -14,7 +14,7 @@ from reports import facts
 from reports.checks import CheckFact, MetricFact
 from reports.coarse import coarse_confusion, coarse_roc, coarse_series, rounded, rounded_pair
 from reports.runfolder import RunFolder, mapping, rows, text
-from reports.wording import metric_title, transform_words
+from reports.wording import STATE_WORDS, metric_title, transform_words
 from synguard.metrics.catalogue import CATALOGUE
 
 __all__ = [
@@ -117,6 +117,7 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
             facts.ProbeFact(
                 name=p.name if _PROBE.fullmatch(p.name) else "attack",
                 access=p.access if p.access in {"white box", "black box"} else "",
+                state=p.state if p.state in STATE_WORDS or p.state == "measured" else "error",
                 auc=rounded(p.auc),
                 interval=rounded_pair(p.interval),
                 bound=rounded(p.bound),

@@ -18,7 +18,7 @@ from reports import internal, public, sections
 from reports.checks import check_facts, metric_facts
 from reports.evidence import copies
 from reports.numbers import Numbers
-from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested
+from reports.overview import audits_with_evidence, headline, limits_of_claim, link_unverified, not_tested, overview, tested
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
 
@@ -81,7 +81,12 @@ def summary(run: Path) -> str:
     exact = Numbers()
     checks, metrics, audits = check_facts(folder), metric_facts(folder), audits_with_evidence(folder)
     view = overview(
-        folder.decision.status, folder.decision.exit_code, checks, metrics, sections.hardest(copies(folder.evidence))
+        folder.decision.status,
+        folder.decision.exit_code,
+        checks,
+        metrics,
+        hardest=sections.hardest(copies(folder.evidence)),
+        link_unverified=link_unverified(folder),
     )
     lines = [
         f"{SIGNS[view.status]} {VERDICT_WORDS[view.status].upper()} (exit code {view.exit_code})",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import pandas as pd
+
 from reports.facts import (
     AttributeFact,
     BatchFact,
@@ -87,8 +89,22 @@ def fidelity(evidence: Mapping[str, Any]) -> tuple[FidelityFact, ...]:
     )
 
 
-def batches(evidence: Mapping[str, Any]) -> tuple[BatchFact, ...]:
-    """What became of each batch."""
+def batches(evidence: Mapping[str, Any], images: pd.DataFrame) -> tuple[BatchFact, ...]:
+    """What became of each batch; of all images together where the evidence has no batches."""
+    return _recorded(evidence) or _together(images)
+
+
+def _together(images: pd.DataFrame) -> tuple[BatchFact, ...]:
+    if "accepted" not in images or images.empty:
+        return ()
+    accepted = images["accepted"].eq(True).fillna(False)
+    reason = images["reason"].fillna("").astype(str) if "reason" in images else accepted.map({True: "", False: "copy"})
+    labels = ~accepted & reason.str.startswith("label")
+    counts = (len(images), int(accepted.sum()), int((~accepted & ~labels).sum()), int(labels.sum()))
+    return (BatchFact(0, *counts),)
+
+
+def _recorded(evidence: Mapping[str, Any]) -> tuple[BatchFact, ...]:
     return tuple(
         BatchFact(
             batch=place if (batch := whole(row.get("batch"))) is None else batch,
@@ -141,6 +157,7 @@ def _probe(row: Mapping[str, Any]) -> ProbeFact:
     return ProbeFact(
         name=text(row.get("name")),
         access=text(row.get("access")),
+        state=text(row.get("state")) or "measured",
         auc=number(row.get("auc")),
         interval=interval(row.get("interval")),
         bound=number(row.get("bound")),

@@ -82,6 +82,7 @@ class ProbeFact:
 
     name: str
     access: str
+    state: str
     auc: float | None
     interval: Pair | None
     bound: float | None

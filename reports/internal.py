@@ -11,7 +11,16 @@ from reports import evidence, sections
 from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
 from reports.checks import check_facts, checks_table, metric_facts
 from reports.numbers import ABSENT, Numbers
-from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested, tiles
+from reports.overview import (
+    audits_with_evidence,
+    headline,
+    limits_of_claim,
+    link_unverified,
+    not_tested,
+    overview,
+    tested,
+    tiles,
+)
 from reports.pairs import pair_section
 from reports.runfolder import RunFolder, mapping, text
 from reports.samples import sample_section
@@ -43,7 +52,14 @@ def build(run: RunFolder) -> InternalView:
     exact = Numbers()
     checks, metrics, audits = check_facts(run), metric_facts(run), audits_with_evidence(run)
     copies = evidence.copies(run.evidence)
-    view = overview(run.decision.status, run.decision.exit_code, checks, metrics, sections.hardest(copies))
+    view = overview(
+        run.decision.status,
+        run.decision.exit_code,
+        checks,
+        metrics,
+        hardest=sections.hardest(copies),
+        link_unverified=link_unverified(run),
+    )
     return InternalView(
         edition="internal",
         title=text(mapping(run.run.get("config")).get("name")) or text(run.run.get("id")) or "run",
@@ -63,7 +79,7 @@ def build(run: RunFolder) -> InternalView:
             sections.labels(evidence.labels(run.evidence), exact),
             sections.fidelity(evidence.fidelity(run.evidence), exact),
             sample_section(run, public=False),
-            sections.quarantine(evidence.batches(run.evidence), exact),
+            sections.quarantine(evidence.batches(run.evidence, run.images), exact),
             _data(run),
             _policy(run),
             _reproduction(run),
@@ -83,15 +99,20 @@ def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:
 
 def _data(run: RunFolder) -> Section:
     lead = "What went in, and whether the same image or patient is on both sides of the comparison."
-    said = {
-        "Data": mapping(run.run.get("data")) or mapping(run.evidence.get("data")) or mapping(run.results.get("data")),
-        "Overlap and duplicates": mapping(mapping(run.evidence.get("memorisation")).get("overlap")),
-        "Index": mapping(mapping(run.evidence.get("memorisation")).get("index")),
-        "Diagnostic model": mapping(mapping(run.evidence.get("labels")).get("model")),
-    }
-    blocks: list[Block] = [Facts(_flat(items), title) for title, items in said.items() if items]
-    if not said["Overlap and duplicates"]:
-        blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
+    memorisation = mapping(run.evidence.get("memorisation"))
+    data = mapping(run.evidence.get("data"))
+    shared = {key: data[key] for key in ("overlap", "near_copies", "duplicates", "skipped") if key in data}
+    blocks: list[Block] = []
+    for title, items in (
+        ("Images", {key: value for key, value in data.items() if key not in shared} or mapping(run.run.get("data"))),
+        ("Overlap and duplicates", shared or mapping(memorisation.get("overlap"))),
+        ("Index", mapping(memorisation.get("index"))),
+        ("Diagnostic model", mapping(mapping(run.evidence.get("labels")).get("model"))),
+    ):
+        if items:
+            blocks.append(Facts(_flat(items), title))
+        elif title == "Overlap and duplicates":
+            blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
     return Section("data", "Data", lead, tuple(blocks))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reports.blocks import Tile
 from reports.checks import CheckFact, MetricFact
 from reports.numbers import Numbers
-from reports.runfolder import RunFolder
+from reports.runfolder import RunFolder, mapping, text
 from reports.wording import STANDING_LIMITS, STATE_WORDS, metric_title
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "audits_with_evidence",
     "headline",
     "limits_of_claim",
+    "link_unverified",
     "not_tested",
     "overview",
     "tested",
@@ -48,6 +49,10 @@ class Overview:
     copies: int | None
     """Verified copies among all candidates, exact ones included."""
     split_invalid: bool
+    overlapping: bool
+    """Private images are in the holdout too."""
+    link_unverified: bool
+    """Nothing shows that the model, the private set and the images belong together."""
     minimum_copies: float | None
     hardest: str
     """The planted transform that was found least often, in words."""
@@ -58,27 +63,28 @@ def overview(
     exit_code: int,
     checks: Sequence[CheckFact],
     metrics: Sequence[MetricFact],
+    *,
     hardest: tuple[str, float | None],
+    link_unverified: bool,
 ) -> Overview:
     """The facts behind the headline. `hardest` is the least visible transform, in words, with the fewest copies seen."""
-    values = {m.name: m for m in metrics if m.group is None and m.state == "measured"}
-    copied = [
-        m.value
-        for name in ("exact_copies", "verified_copies")
-        if (m := values.get(f"memorisation.{name}")) and m.value is not None
-    ]
-    seen = [m.n for m in values.values() if m.name.startswith("memorisation.") and m.name.endswith("_copies") and m.n]
+    values = {m.name: m for m in metrics if m.group is None and m.value is not None}
+    # Copies count in whatever state the evidence is: one that was seen was seen.
+    copied = [values[name] for name in ("memorisation.exact_copies", "memorisation.verified_copies") if name in values]
     accepted = values.get("accepted.images")
     least = values.get("memorisation.minimum_detectable_copies")
+    invalid = {c.metric.partition(".")[0] for c in checks if c.status == "invalid"}
     return Overview(
         status=status,
         exit_code=exit_code,
-        examined=max(seen) if seen else None,
+        examined=max((m.n for m in copied), default=0) or None,
         accepted=round(accepted.value) if accepted and accepted.value is not None else None,
-        copies=round(max(copied)) if copied else None,
-        split_invalid=any(c.status == "invalid" and c.metric.startswith("membership") for c in checks)
+        copies=round(max(m.value or 0.0 for m in copied)) if copied else None,
+        split_invalid="membership" in invalid
         or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics),
-        minimum_copies=least.value if least and least.value is not None else hardest[1],
+        overlapping="data" in invalid,
+        link_unverified=link_unverified,
+        minimum_copies=least.value if least else hardest[1],
         hardest=hardest[0],
     )
 
@@ -93,6 +99,8 @@ def headline(view: Overview, checks: Sequence[CheckFact], numbers: Numbers) -> s
             return f"Do not release: {numbers.count(view.copies)}{among} candidates {verb} of private images."
         return f"Do not release: {_some(counts['fail'], 'check')} of {len(checks)} failed."
     if view.status == "insufficient":
+        if view.overlapping:
+            return "No decision: private images are in the holdout too, so nothing can be held against it."
         if view.split_invalid:
             return (
                 "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
@@ -118,17 +126,20 @@ def _some(count: int, word: str) -> str:
 
 
 def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview, numbers: Numbers) -> tuple[str, ...]:
-    """What was tested, one line an audit."""
-    found = []
+    """What was tested, one line an audit, with what came of it where that was no figure."""
     measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
+    found = []
     for key, words in _AUDITS:
-        if key in measured:
-            every = (
-                f": every one of {numbers.count(view.examined)} candidates"
-                if key == "memorisation" and view.examined
-                else ""
-            )
-            found.append(words + every)
+        if key not in measured:
+            continue
+        states = {m.state for m in metrics if m.name.startswith(f"{key}.")}
+        if key == "memorisation" and view.examined:
+            words = f"{words}: every one of {numbers.count(view.examined)} candidates"
+        elif key == "membership" and view.split_invalid:
+            words = f"{words}, but the comparison is not valid"
+        elif states and states <= {"insufficient", "error"}:
+            words = f"{words}, but {'too few images to tell' if 'insufficient' in states else 'it did not finish'}"
+        found.append(words)
     if "memorisation" in audits:
         found.append("The audit's own sight, on copies planted by itself")
     return (*found, *(words for key, words in _LATER if key in measured))
@@ -165,6 +176,10 @@ def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
         found.append("Nothing is said about copies: they were not searched for.")
     if view.split_invalid:
         found.append("Nothing is said about membership: the comparison itself is not valid.")
+    if view.overlapping:
+        found.append("The holdout is spoilt by private images: figures that compare with it are void.")
+    if view.link_unverified:
+        found.append("It was not verified that the model, the private set and these images belong together.")
     return (*found, *STANDING_LIMITS)
 
 
@@ -205,3 +220,8 @@ def _tile(metric: MetricFact, label: str, under: str, numbers: Numbers) -> Tile:
 def audits_with_evidence(run: RunFolder) -> tuple[str, ...]:
     """Names of the audits that left evidence."""
     return tuple(key for key, _ in _AUDITS if run.evidence.get(key))
+
+
+def link_unverified(run: RunFolder) -> bool:
+    """Whether the run says that its model could not be tied to the private set."""
+    return text(mapping(run.evidence.get("data")).get("link")).startswith("link unverified")

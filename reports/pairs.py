@@ -37,8 +37,8 @@ def flagged_rows(run: RunFolder) -> tuple[Mapping[str, Any], ...]:
 def pair_section(run: RunFolder) -> Section:
     """All flagged pairs, then the review list."""
     lead = (
-        "Every candidate that the audit calls a copy, beside the private image it copies, brought into the same position. "
-        "The difference is black where both agree."
+        "Every candidate that the audit calls a copy, beside the private image it copies, turned and mirrored as the "
+        "candidate is. The difference, after brightness and contrast were matched, is black where both agree."
     )
     flagged = flagged_rows(run)
     flagged_files = {text(row.get("file")) for row in flagged}

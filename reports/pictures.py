@@ -13,7 +13,7 @@ from PIL import Image
 from reports.blocks import Picture
 from reports.runfolder import inside
 
-__all__ = ["difference", "load", "pair_pixels", "picture"]
+__all__ = ["load", "matched", "pair_pixels", "picture"]
 
 LARGEST_SIDE = 256
 _MOST_PIXELS = 16_000_000
@@ -46,20 +46,36 @@ def picture(pixels: Pixels, alt: str, *, small: bool = False) -> Picture:
     return Picture(uri=f"data:image/{kind};base64,{written}", alt=alt, side=max(image.size))
 
 
-def difference(one: Pixels, other: Pixels) -> Pixels | None:
-    """Where two images of one size differ: black where equal, brighter with the difference, three times enlarged."""
-    if one.shape != other.shape:
-        return None
-    apart = np.abs(one.astype(np.int16) - other.astype(np.int16)).mean(axis=2)
+def matched(candidate: Pixels, private: Pixels) -> tuple[Pixels, Pixels]:
+    """The private image turned and mirrored as the candidate is, and where the two differ then.
+
+    Of the eight views of the private image the one is taken that correlates best with the candidate. Brightness and contrast
+    of each colour are matched by least squares before the difference, which is black where equal and three times enlarged.
+    Both images have one shape (side, side, 3).
+    """
+    views = [np.rot90(image, turns) for image in (private, private[:, ::-1]) for turns in range(4)]
+    view = max(views, key=lambda one: _likeness(candidate, one))
+    apart = np.zeros(candidate.shape[:2])
+    for colour in range(3):
+        x, y = view[..., colour].astype(np.float64), candidate[..., colour].astype(np.float64)
+        spread = x.var()
+        gain = ((x - x.mean()) * (y - y.mean())).mean() / spread if spread > 0 else 0.0
+        apart += np.abs(y - y.mean() - gain * (x - x.mean())) / 3
     grey = np.minimum(apart * 3, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(view), np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _likeness(one: Pixels, other: Pixels) -> float:
+    first, second = (image.astype(np.float64).mean(axis=2) for image in (one, other))
+    first, second = first - first.mean(), second - second.mean()
+    return float((first * second).sum() / (np.sqrt((first**2).sum() * (second**2).sum()) + 1e-9))
 
 
 def pair_pixels(run: Path, pair: str) -> dict[str, Pixels]:
-    """The panels of one pair: candidate, private (aligned), difference, area.
+    """The panels of one pair: candidate, private, difference, area.
 
     They lie as `pairs/0001-candidate.png` and so on, or as one strip `pairs/0001.png` of square panels in that order.
-    The difference is worked out where it is not given.
+    Where no difference is given, the private image is brought into the candidate's position and the difference worked out.
     """
     names = ("candidate", "private", "difference", "area")
     found = {name: load(run, f"{pair}-{name}.png") for name in names}
@@ -70,7 +86,7 @@ def pair_pixels(run: Path, pair: str) -> dict[str, Pixels]:
         cuts = range(0, strip.shape[1], side)
         panels = {name: np.ascontiguousarray(strip[:, x : x + side]) for name, x in zip(names, cuts, strict=False)}
     if "difference" not in panels and {"candidate", "private"} <= set(panels):
-        worked_out = difference(panels["candidate"], panels["private"])
-        if worked_out is not None:
-            panels["difference"] = worked_out
+        candidate, private = panels["candidate"], panels["private"]
+        if candidate.shape == private.shape and candidate.shape[0] == candidate.shape[1]:
+            panels["private"], panels["difference"] = matched(candidate, private)
     return panels

@@ -123,7 +123,7 @@ def roc(probe: ProbeFact, numbers: Numbers) -> Markup:
         drawn.append(path(there + back, "band", closed=True))
     drawn.append(path([(across(curve.fpr[i]), up(curve.tpr[i])) for i in shown], "outline"))
     parts.append(group(drawn, class_="series synthetic"))
-    parts.append(label(across(0.028), up(0.0205) + 16, "chance", "start", "t"))
+    parts.append(label(across(0.27), up(0.13), "chance", "start", "t"))
     parts.append(label(end, bottom + 42, "non-members taken for members", "end", "t axis"))
     parts.append(label(left + 8, top + 16, "members found ↑", "start", "t axis halo"))
     spoken = f"ROC on logarithmic axes, AUC {numbers.plain(probe.auc)}, {numbers.interval(probe.interval)}"

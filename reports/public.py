@@ -14,7 +14,16 @@ from reports import allow, evidence, facts, sections
 from reports.blocks import Facts, Note, Section, Table, Tile
 from reports.checks import CheckFact, MetricFact, check_facts, checks_table, metric_facts
 from reports.numbers import Numbers
-from reports.overview import audits_with_evidence, headline, limits_of_claim, not_tested, overview, tested, tiles
+from reports.overview import (
+    audits_with_evidence,
+    headline,
+    limits_of_claim,
+    link_unverified,
+    not_tested,
+    overview,
+    tested,
+    tiles,
+)
 from reports.runfolder import RunFolder, mapping
 from reports.samples import sample_section
 from reports.wording import STATUS_WORDS
@@ -37,6 +46,7 @@ class Disclosed:
     fidelity: tuple[facts.FidelityFact, ...]  # two digits
     batches: tuple[facts.BatchFact, ...]  # one row: the sum of all batches
     samples: Section  # accepted images that no stage pointed at, without names; none unless the release passed
+    link_unverified: bool
     versions: tuple[tuple[str, str], ...]  # of named packages
     manifest: str  # sha256 of the accepted set's manifest
 
@@ -73,8 +83,9 @@ def disclose(run: RunFolder) -> Disclosed:
         membership=allow.membership(evidence.membership(run.evidence)),
         labels=allow.labels(evidence.labels(run.evidence), released),
         fidelity=tuple(allow.fidelity(one) for one in evidence.fidelity(run.evidence)),
-        batches=allow.batches(evidence.batches(run.evidence)),
+        batches=allow.batches(evidence.batches(run.evidence, run.images)),
         samples=sample_section(run, public=True, presentable=allow.presentable),
+        link_unverified=link_unverified(run),
         versions=allow.versions(mapping(run.run.get("versions"))),
         manifest=hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else "",
     )
@@ -83,7 +94,14 @@ def disclose(run: RunFolder) -> Disclosed:
 def build(allowed: Disclosed) -> PublicView:
     """The public edition, from what is allowed alone."""
     coarse = Numbers(coarse=True)
-    view = overview(allowed.status, allowed.exit_code, allowed.checks, allowed.metrics, sections.hardest(allowed.copies))
+    view = overview(
+        allowed.status,
+        allowed.exit_code,
+        allowed.checks,
+        allowed.metrics,
+        hardest=sections.hardest(allowed.copies),
+        link_unverified=allowed.link_unverified,
+    )
     said = (
         f"{STATUS_WORDS[check.status]}: {check.title}" for check in allowed.checks if check.status not in {"pass", "waived"}
     )

@@ -77,8 +77,8 @@ def _row(run: RunFolder, title: str, under: str, images: pd.DataFrame) -> Sample
 
 
 def _pixels(run: RunFolder, name: str) -> Any:
-    for place in (f"accepted/{name}", f"accepted/images/{name}", name if name.startswith("accepted/") else ""):
-        pixels = load(run.path, place) if place else None
+    for place in (f"accepted/{name}", f"accepted/{name}.png", f"accepted/images/{name}"):
+        pixels = load(run.path, place)
         if pixels is not None:
             return pixels
     return None

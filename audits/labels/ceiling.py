@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,29 +45,30 @@ class Reading:
 class LabelCeiling:
     """How well the model reads real images that nobody learned from, and from what probability on it refuses.
 
-    `asked` and `reading` are the true labels and the readings of the holdout's evaluation images, `patients` (n,) numbers
-    their patients. `reconstructed` is the reading of the same images after the autoencoder, where there was one.
-    `thresholds` are per discrete attribute; `refused_real` is the share of evaluation images that they refuse.
+    `asked` and `values` are the true labels and the readings (n,) of holdout images, `patients` (n,) numbers their patients.
+    `thresholds` are per discrete attribute; `refused_real` is the share of the `evaluated` images that they refuse.
+    `reconstructed` holds per discrete attribute the shares read right before and after the autoencoder, where there is one.
     """
 
     schema: ConditionSchema
     model_name: str
     model_digest: str
     asked: Mapping[str, Floats]
-    reading: Reading
+    values: Mapping[str, Floats]
     patients: NDArray[np.int64]
     thresholds: Mapping[str, float]
     refused_real: float
-    reconstructed: Reading | None = None
+    evaluated: int
+    reconstructed: Mapping[str, tuple[float, float]] | None = None
 
     @property
     def judged(self) -> tuple[AttributeConfig, ...]:
         """The discrete attributes that the model reads."""
-        return tuple(attribute for attribute in self.schema.discrete if attribute.name in self.reading.values)
+        return tuple(attribute for attribute in self.schema.discrete if attribute.name in self.values)
 
     def confusion(self, name: str) -> Floats:
         """True level x read level over the evaluation images."""
-        return confusions(self.asked[name], self.reading.values[name], len(self.schema.levels(name)))
+        return confusions(self.asked[name], self.values[name], len(self.schema.levels(name)))
 
     def recalls(self, name: str) -> Floats:
         """Per level, the share of real images of that level that is read as it; NaN where the holdout has none."""
@@ -98,32 +99,52 @@ def measure_ceiling(
     schema: ConditionSchema,
     *,
     refuse_below: float,
+    more: Sequence[ImageSet] = (),
     reconstructions: Images | None = None,
 ) -> LabelCeiling:
-    """The model's reading of the holdout: thresholds from its calibration images, the ceiling from its evaluation images.
+    """The model's reading of holdout images, none of which it was trained on or chosen by.
 
-    A candidate is refused where the asked level's probability is below `refuse_below` and also lower than all but a few
-    real images' probability of their true level: so few that at most 2 % of real images would be refused over all
-    attributes together. `reconstructions` are the evaluation images through the autoencoder.
+    The ceiling comes from all of them, `more` holdout sets of other patients included; the refusal thresholds from
+    `calibration` alone, so that `evaluation` can say how many real images they refuse. A candidate is refused where the
+    asked level's probability is below `refuse_below` and also lower than all but a few real images' probability of their
+    true level: so few that at most 2 % of real images would be refused over all attributes together.
+    `reconstructions` are the evaluation images through the autoencoder.
     """
-    asked = numbers(schema, schema.parse(evaluation.metadata, evaluation.name))
-    reading = read(model, evaluation.pixels, schema)
-    known = numbers(schema, schema.parse(calibration.metadata, calibration.name))
-    thresholds = _thresholds(read(model, calibration.pixels, schema).of_asked(known), refuse_below)
-    below = below_threshold(reading.of_asked(asked), thresholds)
+    sets = (calibration, evaluation, *more)
+    asked = [numbers(schema, schema.parse(images.metadata, images.name)) for images in sets]
+    readings = [read(model, images.pixels, schema) for images in sets]
+    thresholds = _thresholds(readings[0].of_asked(asked[0]), refuse_below)
+    below = below_threshold(readings[1].of_asked(asked[1]), thresholds)
     refused = np.any(list(below.values()), axis=0) if below else np.zeros(len(evaluation), bool)
-    _, patients = np.unique(evaluation.patients, return_inverse=True)
+    _, patients = np.unique(np.concatenate([images.patients for images in sets]), return_inverse=True)
     return LabelCeiling(
         schema=schema,
         model_name=model.name,
         model_digest=model.digest,
-        asked=asked,
-        reading=reading,
+        asked={name: np.concatenate([part[name] for part in asked]) for name in asked[0]},
+        values={name: np.concatenate([part.values[name] for part in readings]) for name in readings[0].values},
         patients=patients.astype(np.int64),
         thresholds=thresholds,
         refused_real=float(refused.mean()) if len(refused) else 0.0,
-        reconstructed=None if reconstructions is None else read(model, reconstructions, schema),
+        evaluated=len(evaluation),
+        reconstructed=None
+        if reconstructions is None
+        else _reconstructed(model, reconstructions, schema, asked[1], readings[1]),
     )
+
+
+def _reconstructed(
+    model: DiagnosticModel, pixels: Images, schema: ConditionSchema, asked: Mapping[str, Floats], before: Reading
+) -> dict[str, tuple[float, float]]:
+    """Per discrete attribute the share of the same images read right before and after the autoencoder."""
+    after = read(model, pixels, schema)
+    found = {}
+    for name in before.probabilities:
+        known = np.isfinite(asked[name])
+        if known.any():
+            right = [float((reading.values[name][known] == asked[name][known]).mean()) for reading in (before, after)]
+            found[name] = (right[0], right[1])
+    return found
 
 
 def numbers(schema: ConditionSchema, frame: pd.DataFrame) -> dict[str, Floats]:

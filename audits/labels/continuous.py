@@ -37,7 +37,7 @@ def continuous_metrics(
         known = np.isfinite(wanted[name]) & np.isfinite(found[name])
         of_real = np.isfinite(ceiling.asked[name])
         asked, read = wanted[name][known], found[name][known]
-        truth, real = ceiling.asked[name][of_real], ceiling.reading.values[name][of_real]
+        truth, real = ceiling.asked[name][of_real], ceiling.values[name][of_real]
         weights = bootstrap_weights(np.arange(len(asked)), RESAMPLES, rng)
         pair = []
         for metric, unit, figure in (

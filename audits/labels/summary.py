@@ -99,7 +99,7 @@ def summarise(asked: pd.DataFrame, annotation: pd.DataFrame, ceiling: LabelCeili
     if not schema.attributes:
         return not_tested("no conditions were asked")
     wanted = numbers(schema, asked)
-    found = {name: schema.codes(annotation, name) for name in ceiling.reading.values}
+    found = {name: schema.codes(annotation, name) for name in ceiling.values}
     unread = _unread(ceiling, wanted)
     tables = _tables(wanted, found, ceiling, seed)
     metrics: list[Metric] = []
@@ -117,7 +117,7 @@ def summarise(asked: pd.DataFrame, annotation: pd.DataFrame, ceiling: LabelCeili
     refused = Metric(
         name="labels.holdout_refused",
         value=ceiling.refused_real,
-        n=len(ceiling.patients),
+        n=ceiling.evaluated,
         unit="share",
         method="share of real holdout images that the refusal thresholds would refuse",
     )
@@ -153,7 +153,7 @@ def _tables(wanted: Mapping[str, Floats], found: Mapping[str, Floats], ceiling: 
         holdout = bootstrap_weights(ceiling.patients, AT_ONCE, rng)
         for name, size in sizes.items():
             drawn[name][0].append(confusions(wanted[name], found[name], size, weights))
-            drawn[name][1].append(confusions(ceiling.asked[name], ceiling.reading.values[name], size, holdout))
+            drawn[name][1].append(confusions(ceiling.asked[name], ceiling.values[name], size, holdout))
             drawn[name][2].append(confusions(wanted[name], planted[name], size, weights))
     tables = []
     for attribute in attributes:
@@ -278,17 +278,17 @@ def _ceiling_metrics(table: _Table, ceiling: LabelCeiling) -> list[Metric]:
         baseline=float(rows.max() / total),
         baseline_name="always the commonest level",
     )
-    if ceiling.reconstructed is None:
+    if ceiling.reconstructed is None or name not in ceiling.reconstructed:
         return [real]
-    right = share(confusions(ceiling.asked[name], ceiling.reconstructed.values[name], len(table.levels)))
+    before, after = ceiling.reconstructed[name]
     softened = Metric(
         name="labels.ceiling_reconstructed",
-        value=float(right),
-        n=total,
+        value=after,
+        n=ceiling.evaluated,
         unit="share",
-        method="share read right of the holdout images after the autoencoder",
+        method="share read right of the holdout's evaluation images after the autoencoder",
         group=name,
-        baseline=real.value,
+        baseline=before,
         baseline_name="the same images before the autoencoder",
     )
     return [real, softened]
@@ -332,6 +332,7 @@ def _measured(
             name, n, group, "insufficient", "only one level was asked, or the holdout has none of the asked levels"
         )
     interval, bounds = interval_and_bounds(draws)
+    low, high = interval
     return Metric(
         name=name,
         value=float(value),
@@ -339,7 +340,8 @@ def _measured(
         unit=_unit(name),
         method=METHOD,
         group=group,
-        interval=interval,
+        # Pseudo-images can move all draws past a value near 0 or 1.
+        interval=(min(low, float(value)), max(high, float(value))),
         bounds=bounds,
         attainable=interval_and_bounds(attainable)[1] if np.isfinite(attainable).any() else None,
         baseline=baseline if np.isfinite(baseline) else None,
@@ -361,7 +363,7 @@ def _unread(ceiling: LabelCeiling, wanted: Mapping[str, Floats]) -> dict[str, st
     for attribute in ceiling.schema.attributes:
         if attribute.kind == "text":
             why[attribute.name] = "text is not read off images"
-        elif attribute.name not in ceiling.reading.values:
+        elif attribute.name not in ceiling.values:
             why[attribute.name] = "the diagnostic model does not read it"
         elif not np.isfinite(wanted[attribute.name]).any():
             why[attribute.name] = "no candidate was asked for it"

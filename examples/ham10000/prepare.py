@@ -2,8 +2,10 @@
 
     python examples/ham10000/prepare.py --data DATA --out examples/ham10000/data
 
-DATA holds `ham10000/images_128.tar` and `ham10000/index.csv` (one photograph a lesion, 128 px, 7 diagnoses). Every image is
-another lesion, so that a random split is one by lesion. The images are non-commercial; they are not part of synguard.
+DATA holds `ham10000/images_128.tar` and `ham10000/index.csv` (128 px, 7 diagnoses). The index gives every image a lesion
+of its own, yet some lesions are there twice, in another zoom or colour correction: twins.csv names them (see
+find_twins.py). The split keeps them together, and the column `group` is the lesion as far as is known. The images are
+non-commercial; they are not part of synguard.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-COLUMNS = ("file_name", "lesion_id", "dx", "age", "sex", "localization")
+COLUMNS = ("file_name", "group", "lesion_id", "dx", "age", "sex", "localization")
+TWINS = Path(__file__).with_name("twins.csv")
 
 
 def read_index(data: Path) -> list[dict[str, str]]:
@@ -38,11 +41,34 @@ def read_images(data: Path, size: int) -> dict[str, Image.Image]:
     return images
 
 
+def with_groups(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows with the column `group`: the lesion id that photographs of one lesion share."""
+    group = {row["image_id"]: row["lesion_id"] for row in rows}
+    with TWINS.open(newline="") as file:
+        for pair in csv.DictReader(file):
+            old, new = group[pair["first"]], group[pair["second"]]
+            group = {image: new if name == old else name for image, name in group.items()} if old != new else group
+    return [row | {"group": group[row["image_id"]]} for row in rows]
+
+
 def split(rows: list[dict[str, str]], private: int, holdout: int, seed: int) -> dict[str, list[dict[str, str]]]:
-    """Private set, holdout and the unseen rest, at random."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    parts = np.split(order, [private, private + holdout])
-    return {name: [rows[i] for i in part] for name, part in zip(("private", "holdout", "unseen"), parts, strict=True)}
+    """Private set, holdout and the unseen rest, at random by group; each group goes where there is room for all of it."""
+    members: dict[str, list[dict[str, str]]] = {}
+    for row in with_groups(rows):
+        members.setdefault(row["group"], []).append(row)
+    room = {"private": private, "holdout": holdout, "unseen": len(rows) - private - holdout}
+    parts: dict[str, list[dict[str, str]]] = {name: [] for name in room}
+    names = sorted(members)
+    order = np.random.default_rng(seed).permutation(len(names))
+    # Large groups first, so that single images fill what is left to the exact number.
+    for i in sorted(order, key=lambda i: -len(members[names[i]])):
+        group = members[names[i]]
+        fitting = [name for name in room if room[name] >= len(group)]
+        chance = np.random.default_rng([seed, int(i)]).random() * sum(room[name] for name in fitting)
+        target = next(name for name in fitting if (chance := chance - room[name]) < 0)
+        parts[target] += group
+        room[target] -= len(group)
+    return parts
 
 
 def write_folder(folder: Path, rows: list[dict[str, str]], images: dict[str, Image.Image]) -> None:

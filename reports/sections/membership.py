@@ -9,7 +9,7 @@ from reports.facts import MembershipFacts, ProbeFact
 from reports.numbers import Numbers
 from reports.plots import roc, strip
 from reports.sections.shared import absent
-from reports.wording import probe_title
+from reports.wording import STATE_WORDS, probe_title
 
 __all__ = ["membership"]
 
@@ -50,45 +50,51 @@ def membership(facts: MembershipFacts | None, numbers: Numbers, invalid: bool) -
     return Section("membership", "Membership", lead, tuple(blocks))
 
 
+def _scale(found: Sequence[tuple[float | None, tuple[float, float] | None]]) -> tuple[float, float]:
+    """The ends of the AUC scale: 0.4 to 0.8 unless something lies beyond."""
+    values = [x for value, span in found for x in (value, *(span or ())) if x is not None]
+    return (0.4 if min(values, default=0.5) >= 0.4 else 0.0), (0.8 if max(values, default=0.5) <= 0.8 else 1.0)
+
+
 def _validity(facts: MembershipFacts, numbers: Numbers) -> Table | Note:
     split = facts.split
     if split is None:
         return Note("Not tested: whether private set and holdout can be told apart without the model.", "absent")
-    body = [
-        _auc_row(
-            "Private set against holdout, without the model",
-            split.auc,
-            split.interval,
-            numbers.p_value(split.p_value),
-            numbers,
-        )
-    ]
+    ends = _scale([(split.auc, split.interval), (split.placebo_auc, split.placebo_interval)])
+    found = [("Private set against holdout, without the model", split.auc, split.interval, numbers.p_value(split.p_value))]
     if split.placebo_auc is not None:
-        words = "two random parts of one set"
-        body.append(_auc_row("Placebo", split.placebo_auc, split.placebo_interval, words, numbers))
+        found.append(("Placebo", split.placebo_auc, split.placebo_interval, "two random parts of one set"))
     return Table(
         caption="Is the comparison valid? Both figures should be at chance, 0.5.",
-        header=("Test", "AUC from 0.4 to 0.8, mark at chance", "AUC", "Finding"),
-        rows=tuple(body),
+        header=("Test", _heading(ends), "AUC", "Finding"),
+        rows=tuple(
+            (
+                Cell(title),
+                Cell(drawing=strip(auc, span, low=ends[0], high=ends[1], mark=0.5)),
+                Cell(numbers.plain(auc), under=numbers.interval(span)),
+                Cell(words),
+            )
+            for title, auc, span, words in found
+        ),
         right=(2,),
     )
 
 
-def _auc_row(
-    title: str, auc: float | None, span: tuple[float, float] | None, words: str, numbers: Numbers
-) -> tuple[Cell, ...]:
-    drawing = strip(auc, span, low=0.4, high=0.8, mark=0.5)
-    return Cell(title), Cell(drawing=drawing), Cell(numbers.plain(auc), under=numbers.interval(span)), Cell(words)
+def _heading(ends: tuple[float, float]) -> str:
+    return f"AUC from {ends[0]:g} to {ends[1]:g}, mark at chance"
 
 
 def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
     body = []
+    ends = _scale([(probe.auc, probe.interval) for probe in probes])
     for probe in probes:
+        state = "" if probe.state == "measured" else STATE_WORDS.get(probe.state, probe.state)
+        known = probe.access.lower() in probe_title(probe.name).lower()
         members = f"{numbers.count(probe.n_members)} / {numbers.count(probe.n_nonmembers)}"
         body.append(
             (
-                Cell(probe_title(probe.name), under=probe.access if probe.access != probe_title(probe.name).lower() else ""),
-                Cell(drawing=strip(probe.auc, probe.interval, low=0.4, high=0.8, mark=0.5)),
+                Cell(probe_title(probe.name), under=state or ("" if known else probe.access)),
+                Cell(drawing=strip(probe.auc, probe.interval, low=ends[0], high=ends[1], mark=0.5)),
                 Cell(numbers.plain(probe.auc), under=numbers.interval(probe.interval)),
                 Cell(numbers.share_of(probe.tpr, probe.n_members)),
                 Cell(numbers.plain(probe.minimum_detectable_auc)),
@@ -99,7 +105,7 @@ def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
         caption="Attacks. Power is the smallest AUC that these sample sizes would have told from chance.",
         header=(
             "Attack",
-            "AUC from 0.4 to 0.8, mark at chance",
+            _heading(ends),
             "AUC",
             "Found at 1\u00a0% false alarms",
             "Power",

@@ -66,7 +66,7 @@ def explain(policy: str, as_json: bool) -> None:
         print_json([asdict(row) for row in rows])
         return
     for row in rows:
-        click.echo(f"{row.check}: {row.key}s where {row.metric} is {row.value}   [{row.file}:{row.line}]")
+        click.echo(f"{row.check}: {row.effect} where {row.metric} is {row.value}   [{row.file}:{row.line}]")
         click.echo(f"    why: {row.reason}")
         click.echo(f"    source: {row.source}")
 

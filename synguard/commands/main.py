@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 import click
 
@@ -36,11 +37,10 @@ for command in (*run.COMMANDS, *audit.COMMANDS, *data.COMMANDS, *governance.COMM
 def main() -> None:
     """Entry point of the console command. Never shows a traceback unless SYNGUARD_DEBUG is set."""
     try:
-        cli.main(standalone_mode=False)
+        # click turns its Exit into the value that main returns; commands themselves return nothing.
+        code = cli.main(standalone_mode=False)
     except SynguardError as error:
         _end(str(error), error.exit_code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
     except click.Abort:
         _end("interrupted", ExitCode.INTERNAL)
     except click.ClickException as error:
@@ -50,8 +50,9 @@ def main() -> None:
         if os.environ.get("SYNGUARD_DEBUG"):
             traceback.print_exc()
         _end(f"internal error: {type(error).__name__}: {error} (set SYNGUARD_DEBUG=1 for details)", ExitCode.INTERNAL)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
     click.echo(f"synguard: {message}", err=True)
     sys.exit(int(code))

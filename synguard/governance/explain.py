@@ -9,13 +9,16 @@ from synguard.metrics.catalogue import CATALOGUE
 
 __all__ = ["Explained", "Sizes", "explain", "lint"]
 
+_EFFECTS: dict[Level, str] = {"fail": "fails", "invalid": "spoils the evidence", "warn": "warns"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """One value of the policy, with the file and line it comes from."""
+    """One value of the policy, with the file and line it comes from. `effect` says what `key` does: "fails"."""
 
     check: str
     key: str
+    effect: str
     value: str
     metric: str
     reason: str
@@ -72,6 +75,7 @@ def _explained(policy: Policy, check: Check, key: Level) -> Explained:
     return Explained(
         check=check.id,
         key=key,
+        effect=_EFFECTS[key],
         value=str(limit) if check.when == "always" else f"{limit} ({check.when})",
         metric=f"{check.metric} ({which})" if which else check.metric,
         reason=check.reason,

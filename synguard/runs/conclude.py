@@ -22,6 +22,7 @@ from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.protocols import Denoiser
 from synguard.results import AuditResult, Decision, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
+from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
 from synguard.runs.prepare import Prepared
 from synguard.runs.progress import Progress, Timings
@@ -52,7 +53,13 @@ def audit_results(
         return labels.summarise(asked, _columns(rows, "annotation."), prepared.ceiling, seed=config.seed)
 
     steps: dict[str, Callable[[], AuditResult]] = {
-        "memorisation": lambda: memorisation.summarise(rows, prepared.memorisation, prepared.planted, seed=config.seed),
+        "memorisation": lambda: memorisation.summarise(
+            examined_of(rows),
+            rows["accepted"].to_numpy(dtype=bool),
+            prepared.memorisation.planted(),
+            prepared.memorisation,
+            rows["file"].tolist(),
+        ),
         "labels": of_labels,
         "membership": lambda: membership.run(
             material.private,
@@ -91,7 +98,7 @@ def conclude(
     config: RunConfig,
     policy: Policy,
     *,
-    candidates: ImageSet | None,
+    candidates: ImageSet,
     tripped: bool,
     link: str,
 ) -> tuple[Decision, tuple[Metric, ...], str]:
@@ -103,11 +110,12 @@ def conclude(
     metrics = tuple(metric for result in results for metric in result.metrics)
     metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
     decision = decide(policy, metrics, released=config.release.covers)
-    rows.drop(columns=["batch"], errors="ignore").to_parquet(folder.images, index=False)
+    public_rows(rows).to_parquet(folder.images, index=False)
     folder.images.chmod(0o600)
     manifest.write(manifest.build(folder.accepted), folder.path / "manifest.json")
     evidence = {result.name: dict(result.evidence) for result in results}
-    evidence["memorisation"] |= _flagged(folder, rows, prepared, candidates)
+    flagged = _pictured(folder, rows, prepared, candidates, evidence["memorisation"]["flagged"])
+    evidence["memorisation"]["flagged"] = flagged
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
     write_private(folder.evidence, canonical(evidence))
@@ -208,26 +216,24 @@ def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[
     return (*rates, done)
 
 
-def _flagged(folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet | None) -> dict[str, Any]:
-    """Rows of flagged candidates, worst first, with their pictures written."""
+def _pictured(
+    folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet, flagged: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The entries of flagged candidates, accepted ones first, each with the place of its pictures, which are written."""
     private = prepared.material.private
-    found = rows[rows["memorisation.flagged"]].sort_values(
-        ["accepted", "memorisation.score", "file"], ascending=[False, False, True]
-    )
-    where = {file: row for row, file in enumerate(private.files)}
-    pixels = {} if candidates is None else {file: row for row, file in enumerate(candidates.files)}
-    entries, pictures = [], []
-    for number, (_, row) in enumerate(found.iterrows(), start=1):
-        entry = {name.removeprefix("memorisation."): row[name] for name in found.columns if name.startswith("memorisation.")}
-        entry = {key: None if pd.isna(value) else value for key, value in entry.items()}
-        entry |= {"file": row["file"], "accepted": bool(row["accepted"])}
-        if number <= PICTURED and row["file"] in pixels and candidates is not None:
-            entry["pair"] = f"pairs/{number:04d}"
-            candidate, original = candidates.pixels[pixels[row["file"]]], private.pixels[where[row["memorisation.nearest"]]]
-            pictures.append({"candidate": candidate, "private": original})
-        entries.append(entry)
+    originals = {file: row for row, file in enumerate(private.files)}
+    places = {file: row for row, file in enumerate(candidates.files)}
+    maps = dict(zip(rows["file"], examined_of(rows).maps, strict=True))
+    ordered = sorted(flagged, key=lambda entry: not entry["accepted"])
+    pictures = []
+    for number, entry in enumerate(ordered[:PICTURED], start=1):
+        entry["pair"] = f"pairs/{number:04d}"
+        panels = memorisation.pair_pictures(
+            candidates.pixels[places[entry["file"]]], private.pixels[originals[entry["nearest"]]], maps[entry["file"]]
+        )
+        pictures.append(dict(zip(("candidate", "private", "difference"), panels, strict=True)))
     write_pairs(folder, pictures)
-    return {"flagged": entries}
+    return ordered
 
 
 def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:

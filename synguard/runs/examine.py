@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audits import labels
+from audits.memorisation import Examined
 from synguard.runs.engine import Batch
 from synguard.runs.prepare import Prepared
 
-__all__ = ["examine_batch"]
+__all__ = ["INNER", "examine_batch", "examined_of", "public_rows"]
+
+INNER = "_examined."
+"""Prefix of columns that carry the copy search's findings from batch to conclusion; images.parquet never has them."""
 
 
 def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.DataFrame:
@@ -17,10 +26,8 @@ def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.D
     Without it (`synguard audit`) the images are what somebody means to release: all count as accepted.
     """
     examined = prepared.memorisation.examine(batch.pixels, batch.sha256)
-    copies = examined.columns(prepared.material.private)
-    flagged = copies["memorisation.flagged"].to_numpy(dtype=bool)
-    reasons = pd.Series(["copy of a private image" if copy else "" for copy in flagged], dtype="string")
-    parts = [batch.asked.add_prefix("condition."), copies]
+    reasons = pd.Series(["copy of a private image" if copy else "" for copy in examined.flagged], dtype="string")
+    parts = [batch.asked.add_prefix("condition."), examined.columns(prepared.material.private), _inner(examined)]
     if prepared.diagnostic is not None and prepared.ceiling is not None:
         found = labels.examine(prepared.diagnostic, batch.pixels, batch.asked, prepared.ceiling)
         parts.insert(1, found.columns())
@@ -38,3 +45,34 @@ def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.D
         }
     )
     return pd.concat([head, *(part.reset_index(drop=True) for part in parts)], axis=1)
+
+
+def examined_of(rows: pd.DataFrame) -> Examined:
+    """The copy search's findings on all candidates, as they were before they became rows."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for field in fields(Examined):
+        if field.name == "seconds":
+            continue
+        if field.name == "maps":
+            arrays["maps"] = rows[[f"{INNER}maps.{i}" for i in range(6)]].to_numpy().reshape(-1, 2, 3)
+            continue
+        values = rows[INNER + field.name]
+        arrays[field.name] = values.to_numpy(dtype=np.str_) if values.dtype.kind not in "bif" else values.to_numpy()
+    return Examined(**arrays, seconds={})
+
+
+def public_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as images.parquet has them."""
+    inner = [name for name in rows.columns if name.startswith(INNER)]
+    return rows.drop(columns=[*inner, "batch"], errors="ignore")
+
+
+def _inner(examined: Examined) -> pd.DataFrame:
+    columns: dict[str, NDArray[Any]] = {}
+    for field in fields(Examined):
+        values = getattr(examined, field.name)
+        if field.name == "maps":
+            columns |= {f"{INNER}maps.{i}": values.reshape(-1, 6)[:, i] for i in range(6)}
+        elif field.name != "seconds":
+            columns[INNER + field.name] = values.astype(object) if values.dtype.kind == "U" else values
+    return pd.DataFrame(columns)

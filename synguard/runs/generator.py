@@ -35,7 +35,7 @@ def device_of(config: RunConfig) -> str:
 
 
 def check_generator(config: RunConfig, base: Path) -> None:
-    """InputError for a generator that cannot be used, before anything is written: no folder, pickled weights, a wrong size."""
+    """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size."""
     if config.generator.path is not None:
         open_generator(config, base, base / config.generator.path)
 

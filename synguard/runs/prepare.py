@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from audits import diagnostic, memorisation
 from audits.embedding import make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
-from audits.memorisation import NearCopy, Planted, PreparedMemorisation
+from audits.memorisation import NearCopy, PreparedMemorisation
 from synguard.config import DataSource, RunConfig
-from synguard.data.splits import HoldoutRoles, split_holdout
+from synguard.data.splits import ROLES, HoldoutRoles, split_holdout
 from synguard.errors import InputError
+from synguard.governance.files import canonical, write_private
 from synguard.protocols import Denoiser, DiagnosticModel, Embedder
 from synguard.runs.folder import whole_folder
 from synguard.runs.material import Material, check_different_folders, read_material, without
@@ -30,7 +32,6 @@ class Prepared:
     roles: HoldoutRoles
     near_copies: tuple[NearCopy, ...]
     memorisation: PreparedMemorisation
-    planted: Planted
     validity: Validity
     embedder: Embedder
     diagnostic: DiagnosticModel | None
@@ -49,7 +50,7 @@ def prepare(
     progress: Progress,
 ) -> Prepared:
     """Build or load everything. `index` and `diagnostic_folder` are reused where they hold what this run needs."""
-    roles, near, prepared, planted = _prepare_memorisation(material, config, index, progress)
+    roles, near, prepared = _prepare_memorisation(material, config, index, progress)
     progress("check the split", 0, 1)
     valid = validity(material.private, roles, conditions=material.schema, config=config.audits.membership, seed=config.seed)
     progress("check the split", 1, 1)
@@ -67,20 +68,40 @@ def prepare(
         )
         progress("measure the ceiling", 1, 1)
     embedder = make_embedder(config.audits.fidelity, base, device)
-    return Prepared(material, roles, near, prepared, planted, valid, embedder, model, ceiling)
+    return Prepared(material, roles, near, prepared, valid, embedder, model, ceiling)
 
 
 def _prepare_memorisation(
     material: Material, config: RunConfig, index: Path, progress: Progress
-) -> tuple[HoldoutRoles, tuple[NearCopy, ...], PreparedMemorisation, Planted]:
-    """Roles of the holdout without near copies of private images, the calibrated index, its recall on planted copies."""
-    settings = config.audits.memorisation
-    near = memorisation.near_copies(material.private, material.holdout, config=settings, seed=config.seed, progress=progress)
-    roles = split_holdout(without(material.holdout, {copy.holdout for copy in near}), config.seed)
+) -> tuple[HoldoutRoles, tuple[NearCopy, ...], PreparedMemorisation]:
+    """The calibrated index, and the holdout's roles without their near copies of private images.
+
+    The calibration leaves its own near copies out by itself; those of the other roles are looked for once, and kept beside
+    the index, whose identity covers the whole holdout.
+    """
+    roles = split_holdout(material.holdout, config.seed)
     prepared = memorisation.prepare(
-        material.private, roles.calibration, config=settings, seed=config.seed, folder=index, progress=progress
+        material.private,
+        roles.calibration,
+        config=config.audits.memorisation,
+        seed=config.seed,
+        folder=index,
+        comparison=material.holdout,
+        progress=progress,
     )
-    return roles, tuple(near), prepared, prepared.planted(config.seed)
+    record = index / "holdout_near_copies.json"
+    if record.exists():
+        others = [NearCopy(**row) for row in json.loads(record.read_text())]
+    else:
+        progress("look for near copies in the holdout", 0, 1)
+        others = [copy for role in (roles.evaluation, roles.reference) for copy in prepared.near_copies(role)]
+        write_private(record, canonical([asdict(copy) for copy in others]))
+        progress("look for near copies in the holdout", 1, 1)
+    near = (*prepared.calibration_copies, *others)
+    drop = {copy.file for copy in near}
+    calibration, evaluation, reference = (without(getattr(roles, name), drop) for name in ROLES)
+    left = replace(roles, calibration=calibration, evaluation=evaluation, reference=reference)
+    return left, near, prepared
 
 
 def _diagnostic(
@@ -116,6 +137,7 @@ def build_index(
     check_different_folders(config, base, None)
     material = read_material(config, base, progress)
     with whole_folder(out) as scratch:
-        roles, near, _, planted = _prepare_memorisation(material, config, scratch / "index", progress)
+        roles, near, prepared = _prepare_memorisation(material, config, scratch / "index", progress)
     found = f"{len(material.private)} private images at {config.image_size} px, calibrated on {len(roles.calibration)}"
-    return f"index: {out} ({found}, {len(near)} near copies left out of the holdout; {planted.summary()})"
+    planted = ", ".join(f"{count.transform} {count.found}/{count.n}" for count in prepared.planted())
+    return f"index: {out} ({found}, {len(near)} near copies left out of the holdout; planted copies found: {planted})"

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from audits.embedding import DiagnosticFeatures, EmbeddedFeatures, InceptionFeatures, ScriptedFeatures, make_embedder
 from synguard.config import FidelityConfig
@@ -62,11 +62,56 @@ def test_missing_inception_weights_are_named_and_nothing_is_fetched(tmp_path: Pa
 
 def test_inception_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tmp_path / "weights.pth"
-    weights.write_bytes(b"anything")
-    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    torch.save({"tensor": torch.zeros(1)}, weights)
     monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     with pytest.raises(InputError, match="pip install torch-fidelity"):
         InceptionFeatures(weights)
+
+
+class Planted:
+    """Would leave a mark if it were unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("content", ["planted", "text", "number"])
+def test_weights_that_are_not_tensors_are_refused_and_run_nothing(tmp_path: Path, content: str) -> None:
+    weights, mark = tmp_path / "weights.pth", tmp_path / "mark"
+    if content == "planted":
+        torch.save({"a": Planted(mark)}, weights)
+    elif content == "number":
+        torch.save({"a": 1}, weights)
+    else:
+        weights.write_text("not weights")
+    with pytest.raises(InputError, match=r"weights.pth: found .* expected Inception weights"):
+        InceptionFeatures(weights)
+    assert not mark.exists()
+
+
+def test_inception_gives_pool_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="torch-fidelity is not installed")
+    kept: dict[str, torch.Tensor] = {}
+
+    def keep(module: torch.nn.Module, _: object) -> None:
+        kept.update(module.state_dict())
+
+    with monkeypatch.context() as patch:  # Random weights, got without the download.
+        patch.setattr(extractor.FeatureExtractorInceptionV3, "load_state_dict", keep)
+        patch.setattr(extractor, "load_state_dict_from_url", lambda *_, **__: {})
+        extractor.FeatureExtractorInceptionV3("random", ["2048"])
+    path = tmp_path / "inception.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in kept.items()}, path)
+    embedder = InceptionFeatures(path)
+    features = embedder.embed(squares(3, 5).pixels)
+    assert features.shape == (3, embedder.dimension)
+    assert np.isfinite(features).all()
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="tensors of another network"):
+        InceptionFeatures(path)
 
 
 def test_embedded_is_the_default(tmp_path: Path) -> None:

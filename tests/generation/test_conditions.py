@@ -69,6 +69,18 @@ def test_range_of_continuous_comes_from_the_data_where_none_is_given():
         encoder(schema, frame())
 
 
+def test_numbers_are_standardised_by_the_known_training_values():
+    data = frame(is_gc=[1] + [0] * 9 + [None], note=["left"] * 11)
+    encoded = encoder(SCHEMA, data).encode(data)[:, :2]
+    assert encoded[:10, 0].mean() == pytest.approx(0, abs=1e-6)
+    assert encoded[:10, 0].std() == pytest.approx(1, abs=1e-5)
+    assert encoded[0].tolist() == pytest.approx([3, 1], abs=1e-5)
+    assert not encoded[10].any()
+    # What never varies in training is not blown up when it does.
+    rare = frame(is_gc=[1] * 10)
+    assert encoder(SCHEMA, rare).encode(frame(is_gc=[1, 0]))[:, 0].tolist() == [0, -10]
+
+
 def test_dropout_hides_whole_attributes_in_the_shares_asked_for():
     n = 20_000
     fitted = encoder()

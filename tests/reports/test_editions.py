@@ -177,6 +177,7 @@ def test_a_section_without_evidence_says_not_tested(run_folder: RunFolder, missi
     def change(made: Made) -> None:
         del made.evidence[missing]
         made.results["metrics"] = [m for m in made.results["metrics"] if not m["name"].startswith(missing)]
+        made.images = [] if missing == "run" else made.images
 
     page = read(reports.render(run_folder("clean", change), edition).read_text())
     section = {"memorisation": "copies", "run": "quarantine"}.get(missing, missing)
@@ -190,6 +191,26 @@ def test_a_section_without_evidence_says_not_tested(run_folder: RunFolder, missi
         }
         verdict = page.text("verdict")
         assert verdict.index("What was not tested") < verdict.index(words[missing])
+
+
+def test_without_batches_the_images_tell_what_became_of_them(run_folder: RunFolder) -> None:
+    run = run_folder("copies", lambda made: made.evidence["run"].clear())
+    words = read(reports.render(run, "internal").read_text()).text("quarantine")
+    assert "Accepted 20 57.1 % Refused as copies 15 42.9 % Refused for their labels 0 0 %" in words.replace("\u00a0", " ")
+
+
+def test_a_spoilt_holdout_and_an_unverified_link_are_on_the_first_screen(run_folder: RunFolder) -> None:
+    def change(made: Made) -> None:
+        row = {**made.results["checks"][0], "metric": "data.overlap_pairs", "status": "invalid", "group": None}
+        made.results["checks"].append(row)
+        made.evidence["data"] = {"link": "link unverified: no card", "private_images": 4000, "overlap": {"same_bytes": []}}
+
+    run = run_folder("invalid", change)
+    for edition in ("internal", "public"):
+        verdict = read(reports.render(run, edition).read_text()).text("verdict")
+        assert verdict.startswith("No decision No decision: private images are in the holdout too")
+        assert "It was not verified that the model, the private set and these images belong together." in verdict
+    assert "private images 4000" in read((run / "report/internal.html").read_text()).text("data")
 
 
 @pytest.mark.parametrize("edition", ["internal", "public"])

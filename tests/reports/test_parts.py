@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 import reports
 from reports.coarse import coarse_confusion, coarse_roc, coarse_series
 from reports.facts import BatchFact, ProbeFact, Roc, Series
 from reports.numbers import ABSENT, Numbers
+from reports.pictures import matched
 from reports.plots import batch_bars, p_value_bars, roc, score_ridges, strip
 from reports.svg import Axis, element, place, ticks
 from reports.wording import metric_title, transform_words, with_titles
 from synguard.results import CheckResult, Decision, Metric
 from tests.support.page import read
+from tests.support.runs import fundus
 
 EXACT, COARSE = Numbers(), Numbers(coarse=True)
 
@@ -144,7 +147,7 @@ def test_drawings_show_their_figures() -> None:
 
 def test_the_roc_lies_on_logarithmic_axes() -> None:
     curve = Roc((0.0, 0.001, 0.01, 0.1, 1.0), (0.0, 0.01, 0.1, 0.5, 1.0), (), ())
-    probe = ProbeFact("white_box", "white box", 0.7, (0.6, 0.8), None, None, 9, 9, None, curve)
+    probe = ProbeFact("white_box", "white box", "measured", 0.7, (0.6, 0.8), None, None, 9, 9, None, curve)
     line = next(p["d"] for p in read(roc(probe, EXACT)).all("path") if p["class"] == "outline")
     assert line is not None
     points = [tuple(map(float, step[1:].split())) for step in line.replace("L", "|L").split("|")]
@@ -173,6 +176,19 @@ def test_coarse_curves_are_made_of_ten_people() -> None:
     assert coarse_roc(curve, 100, 100).fpr == (0.1, 0.2, 0.5, 1.0)  # type: ignore[union-attr]
     assert coarse_roc(curve, 9, 1000) is None
     assert coarse_confusion([[90, 9, 1], [3, 2, 1]]) == ((90, -1, -1), (-1, -1, -1))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pairs_are_brought_into_one_position(turns: int, mirrored: bool) -> None:
+    private = fundus(5, 3)
+    copy = np.rot90(private[:, ::-1] if mirrored else private, turns)
+    brighter = np.clip(copy * 0.8 + 20, 0, 255).astype(np.uint8)
+    view, difference = matched(brighter, private)
+    assert np.array_equal(view, copy)
+    assert difference.max() <= 6
+    _, other = matched(fundus(6, 3), private)
+    assert other.mean() > 5 * difference.mean()
 
 
 def test_a_result_shows_itself_in_a_notebook() -> None:

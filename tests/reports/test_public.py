@@ -202,6 +202,7 @@ def test_what_is_shown_comes_from_the_allow_list_alone(run_folder: RunFolder) ->
         "fidelity",
         "batches",
         "samples",
+        "link_unverified",
         "versions",
         "manifest",
     ]

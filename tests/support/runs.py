@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,13 @@ class Made:
         for name, pixels in self.pictures.items():
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(place)
+            Image.fromarray(pixels).save(place, compress_level=1)
         digests = {p: hashlib.sha256(v.tobytes()).hexdigest() for p, v in self.pictures.items() if p.startswith("accepted")}
         (folder / "manifest.json").write_text(json.dumps({"files": digests}))
         return folder
 
 
+@cache
 def fundus(seed: int, grade: int = 0) -> np.ndarray:
     """A small drawing that looks a little like a fundus photograph."""
     rng = np.random.default_rng([seed, 7])
@@ -78,7 +80,9 @@ def fundus(seed: int, grade: int = 0) -> np.ndarray:
         shade = np.where(spot, shade * (1.45 if rng.random() < 0.5 else 0.55), shade)
     tint = np.array([0.86, 0.45, 0.24]) + rng.normal(0, 0.03, 3)
     colour = shade[:, :, None] * tint + disc[:, :, None] * np.array([0.25, 0.35, 0.25])
-    return (np.clip(np.where((radius < 0.97)[:, :, None], colour, 0.02), 0, 1) * 255).astype(np.uint8)
+    drawn = (np.clip(np.where((radius < 0.97)[:, :, None], colour, 0.02), 0, 1) * 255).astype(np.uint8)
+    drawn.flags.writeable = False  # shared by all tests
+    return drawn
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -21,13 +21,24 @@ def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
     recorded = []
     for size in (500, 7):
         out = tmp_path / f"run-{size}"
-        arguments = ["--private", lesions.private, "--holdout", lesions.holdout, "--synthetic", release, "--patient", "lesion_id"]
+        arguments = [
+            "--private",
+            lesions.private,
+            "--holdout",
+            lesions.holdout,
+            "--synthetic",
+            release,
+            "--patient",
+            "group",
+        ]
         outcome = synguard("audit", *arguments, "--conditions", "none", "--batch-size", size, "--quiet", "--out", out)
         assert (out / "results.json").exists(), str(outcome)
         recorded.append(results(out))
     first, second = recorded
     assert first.decision["exit_code"] == second.decision["exit_code"]
-    assert [(c["id"], c["group"], c["status"]) for c in first.checks] == [(c["id"], c["group"], c["status"]) for c in second.checks]
+    assert [(c["id"], c["group"], c["status"]) for c in first.checks] == [
+        (c["id"], c["group"], c["status"]) for c in second.checks
+    ]
     for one, other in zip(first.metrics, second.metrics, strict=True):
         assert (one["name"], one["group"], one["n"]) == (other["name"], other["group"], other["n"])
         if isinstance(one["value"], float):

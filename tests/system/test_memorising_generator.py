@@ -1,4 +1,4 @@
-"""A generator trained on 60 images until it has memorised them fails; trained on all of them it clearly differs. Real images."""
+"""A generator trained on 60 images until it has memorised them fails; one trained on all of them clearly differs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def config(private: str) -> str:
     value = {
         "name": private,
         "image_size": SIZE,
-        "private": {"path": private, "patient": "lesion_id"},
-        "holdout": {"path": "holdout", "patient": "lesion_id"},
+        "private": {"path": private, "patient": "group"},
+        "holdout": {"path": "holdout", "patient": "group"},
         "conditions": [{"name": "dx", "kind": "categorical", "levels": DX}],
         "generator": {
             "autoencoder": {"steps": 700, "widths": [16, 32, 48], "latent_channels": 4},

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.support.cli import Outcome, Recorded, results, synguard
+from tests.support.cli import Outcome, Recorded, results, side_by_side, synguard
 from tests.support.lesions import Lesions, mixture, prepare_lesions, write_images
 
 pytestmark = pytest.mark.system
@@ -17,56 +20,80 @@ pytestmark = pytest.mark.system
 DRAWS = 20
 
 
+TRANSFORMED = dict.fromkeys(("mirrored", "turned", "jpeg40", "brightened"), 25)
+CASES: dict[str, tuple[int, dict[str, int], bool]] = {
+    # name: unseen images, copies by transform, whether the holdout is spoilt
+    **{f"unseen-{draw}": (1000, {}, False) for draw in range(DRAWS)},
+    "verbatim": (985, {"verbatim": 15}, False),
+    "transformed": (900, TRANSFORMED, False),
+    "single": (999, {"verbatim": 1}, False),
+    "single-spoilt": (999, {"verbatim": 1}, True),
+    "clean-spoilt": (1000, {}, True),
+    "thirty": (30, {}, False),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One audit of the table: what was handed in, and what came of it."""
+
+    truth: dict[str, tuple[str, str]]
+    outcome: Outcome
+    recorded: Recorded
+    run: Path
+
+
 @dataclass(frozen=True)
 class Bench:
+    """The real images of the table, and the index that most of its audits share."""
+
     lesions: Lesions
+    spoilt: Path
     index: Path
     folder: Path
 
-    def audit(self, synthetic: Path, *, holdout: Path | None = None, name: str) -> tuple[Outcome, Recorded]:
+    def audit(self, name: str) -> Case:
+        unseen, copies, spoilt = CASES[name]
+        release, truth = mixture(
+            self.lesions, self.folder / name, unseen=unseen, copies=copies, seed=list(CASES).index(name)
+        )
         out = self.folder / f"run-{name}"
-        arguments = [
-            "--private",
-            self.lesions.private,
-            "--holdout",
-            holdout or self.lesions.holdout,
-            "--synthetic",
-            synthetic,
-        ]
+        holdout = self.spoilt if spoilt else self.lesions.holdout
+        arguments = ["--private", self.lesions.private, "--holdout", holdout, "--synthetic", release, "--patient", "group"]
         # A spoilt holdout has a calibration of its own: the prepared index belongs to the clean one.
-        prepared = [] if holdout else ["--index", self.index]
-        options = ["--policy", "public-release", "--patient", "lesion_id", "--conditions", "none", "--quiet", "--out", out]
-        outcome = synguard("audit", *arguments, *options, *prepared)
+        prepared = [] if spoilt else ["--index", self.index]
+        options = ["--policy", "public-release", "--conditions", "none", "--quiet", "--out", out, *prepared]
+        outcome = synguard("audit", *arguments, *options, threads=1)
         assert (out / "results.json").exists(), str(outcome)
-        return outcome, results(out)
-
-    def release(
-        self, name: str, *, unseen: int, copies: dict[str, int], seed: int
-    ) -> tuple[Path, dict[str, tuple[str, str]]]:
-        return mixture(self.lesions, self.folder / name, unseen=unseen, copies=copies, seed=seed)
+        return Case(truth, outcome, results(out), out)
 
 
 @pytest.fixture(scope="session")
 def bench(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("truth")
     lesions = prepare_lesions(test_data, folder / "data", private=3000, holdout=2000)
-    build = ["--private", lesions.private, "--holdout", lesions.holdout, "--patient", "lesion_id", "--quiet"]
+    build = ["--private", lesions.private, "--holdout", lesions.holdout, "--patient", "group", "--quiet"]
     outcome = synguard("index", "build", *build, "--out", folder / "index")
     assert outcome.code == 0, str(outcome)
-    return Bench(lesions, folder / "index", folder)
+    return Bench(lesions, spoil(lesions, folder / "spoilt"), folder / "index", folder)
 
 
 @pytest.fixture(scope="session")
-def spoilt_holdout(bench: Bench) -> Path:
+def table(bench: Bench) -> dict[str, Case]:
+    """All audits of the table, made two at a time."""
+    cases = side_by_side(partial(bench.audit, name) for name in CASES)
+    return dict(zip(CASES, cases, strict=True))
+
+
+def spoil(lesions: Lesions, target: Path) -> Path:
     """The holdout with five private images in it, under the names and patients that they have in the private set."""
-    target = bench.folder / "spoilt"
-    shutil.copytree(bench.lesions.holdout, target)
-    header, *rows = (bench.lesions.private / "metadata.csv").read_text().splitlines()
+    shutil.copytree(lesions.holdout, target)
+    header, *rows = (lesions.private / "metadata.csv").read_text().splitlines()
     with (target / "metadata.csv").open("a") as file:
         for row in rows[:5]:
             file.write(row + "\n")
             name = row.split(",")[0]
-            shutil.copy(bench.lesions.private / name, target / name)
+            shutil.copy(lesions.private / name, target / name)
     assert header.startswith("file_name")
     return target
 
@@ -83,68 +110,62 @@ def flagged_right(recorded: Recorded, truth: dict[str, tuple[str, str]]) -> dict
     return counts
 
 
-def test_unseen_images_are_not_called_copies(bench: Bench):
+def test_unseen_images_are_not_called_copies(table: dict[str, Case]):
     clean = 0
     for draw in range(DRAWS):
-        release, _ = bench.release(f"unseen-{draw}", unseen=1000, copies={}, seed=draw)
-        outcome, recorded = bench.audit(release, name=f"unseen-{draw}")
-        verified = recorded.metric("memorisation.verified_copies")["value"]
-        clean += verified == 0 and not recorded.failing("memorisation.")
-        # A clean release passes as a whole, too: nothing but warnings (no model was given).
-        print(f"draw {draw}: exit {outcome.code}, verified {verified}, {recorded.decision['reasons'][:2]}")
+        case = table[f"unseen-{draw}"]
+        verified = case.recorded.metric("memorisation.verified_copies")["value"]
+        clean += verified == 0 and not case.recorded.failing("memorisation.")
+        print(f"draw {draw}: exit {case.outcome.code}, verified {verified}, {case.recorded.decision['reasons'][:2]}")
     assert clean >= 19
 
 
-def test_fifteen_verbatim_copies(bench: Bench):
-    release, truth = bench.release("verbatim", unseen=985, copies={"verbatim": 15}, seed=100)
-    outcome, recorded = bench.audit(release, name="verbatim")
-    assert outcome.code == 20
-    assert flagged_right(recorded, truth) == {"verbatim": (15, 15)}
-    assert recorded.images["memorisation.flagged"].sum() == 15
+def test_fifteen_verbatim_copies(table: dict[str, Case]):
+    case = table["verbatim"]
+    assert case.outcome.code == 20
+    assert flagged_right(case.recorded, case.truth) == {"verbatim": (15, 15)}
+    assert case.recorded.images["memorisation.flagged"].sum() == 15
 
 
-def test_transformed_copies(bench: Bench):
-    copies = dict.fromkeys(("mirrored", "turned", "jpeg40", "brightened"), 25)
-    release, truth = bench.release("transformed", unseen=900, copies=copies, seed=101)
-    outcome, recorded = bench.audit(release, name="transformed")
-    assert outcome.code == 20
-    counts = flagged_right(recorded, truth)
+def test_transformed_copies(table: dict[str, Case]):
+    case = table["transformed"]
+    assert case.outcome.code == 20
+    counts = flagged_right(case.recorded, case.truth)
     print(counts)
     assert all(right >= 24 and total == 25 for right, total in counts.values()), counts
 
 
-def test_a_single_copy_is_named(bench: Bench):
-    release, truth = bench.release("single", unseen=999, copies={"verbatim": 1}, seed=102)
-    outcome, recorded = bench.audit(release, name="single")
-    ((file, (source, _)),) = truth.items()
-    assert outcome.code == 20
-    assert recorded.images.loc[recorded.images["memorisation.flagged"], "file"].tolist() == [file]
-    assert recorded.images.set_index("file").loc[file, "memorisation.nearest"] == source
-    assert file in (bench.folder / "run-single" / "report" / "internal.html").read_text()
+def test_a_single_copy_is_named(table: dict[str, Case]):
+    case = table["single"]
+    ((file, (source, _)),) = case.truth.items()
+    images = case.recorded.images
+    assert case.outcome.code == 20
+    assert images.loc[images["memorisation.flagged"], "file"].tolist() == [file]
+    assert images.set_index("file").loc[file, "memorisation.nearest"] == source
+    assert file in (case.run / "report" / "internal.html").read_text()
 
 
-def test_a_single_copy_counts_even_with_a_spoilt_holdout(bench: Bench, spoilt_holdout: Path):
-    release, truth = bench.release("single-spoilt", unseen=999, copies={"verbatim": 1}, seed=103)
-    outcome, recorded = bench.audit(release, holdout=spoilt_holdout, name="single-spoilt")
-    assert outcome.code == 20
-    assert recorded.images.loc[recorded.images["memorisation.flagged"], "file"].tolist() == list(truth)
-    assert any("holdout" in reason and "images/" in reason for reason in recorded.decision["reasons"])
+def test_a_single_copy_counts_even_with_a_spoilt_holdout(table: dict[str, Case]):
+    case = table["single-spoilt"]
+    assert case.outcome.code == 20
+    images = case.recorded.images
+    assert images.loc[images["memorisation.flagged"], "file"].tolist() == list(case.truth)
+    assert any("holdout" in reason and "images/" in reason for reason in case.recorded.decision["reasons"])
 
 
-def test_a_spoilt_holdout_alone_is_missing_evidence(bench: Bench, spoilt_holdout: Path):
-    release, _ = bench.release("clean-spoilt", unseen=1000, copies={}, seed=104)
-    outcome, recorded = bench.audit(release, holdout=spoilt_holdout, name="clean-spoilt")
-    assert outcome.code == 22, str(outcome)
+def test_a_spoilt_holdout_alone_is_missing_evidence(table: dict[str, Case], bench: Bench):
+    case = table["clean-spoilt"]
+    assert case.outcome.code == 22, str(case.outcome)
     names = [row.split(",")[0] for row in (bench.lesions.private / "metadata.csv").read_text().splitlines()[1:6]]
-    text = " ".join(recorded.decision["reasons"])
+    text = " ".join(case.recorded.decision["reasons"])
     assert sum(name in text for name in names) >= 3, text
 
 
-def test_thirty_images_are_too_few(bench: Bench):
-    release, _ = bench.release("thirty", unseen=30, copies={}, seed=105)
-    outcome, recorded = bench.audit(release, name="thirty")
-    assert outcome.code == 22
-    small = [c for c in recorded.checks if c["status"] == "insufficient" and c["metric"] == "memorisation.near_copy_rate"]
+def test_thirty_images_are_too_few(table: dict[str, Case]):
+    case = table["thirty"]
+    assert case.outcome.code == 22
+    checks = case.recorded.checks
+    small = [c for c in checks if c["status"] == "insufficient" and c["metric"] == "memorisation.near_copy_rate"]
     assert small
     assert "299" in small[0]["reason"]
 
@@ -152,37 +173,23 @@ def test_thirty_images_are_too_few(bench: Bench):
 def test_two_ids_for_the_same_files_are_reported(test_data: Path, bench: Bench):
     folder = bench.folder / "fundus"
     archive = np.load(test_data / "fundus600" / "fundus600_128.npz")
-    from PIL import Image
-
-    for part, rows in (
-        ("private", archive["patient"].astype(int) > 100),
-        ("holdout", archive["patient"].astype(int) <= 100),
-    ):
+    patients = archive["patient"].astype(int)
+    for part, rows in (("private", patients > 100), ("holdout", patients <= 100)):
         (folder / part / "images").mkdir(parents=True)
         lines = ["file_name,patient"]
         for row in np.flatnonzero(rows):
-            name = f"images/{int(archive['patient'][row]):03d}-{archive['eye'][row]}.png"
+            name = f"images/{patients[row]:03d}-{archive['eye'][row]}.png"
             Image.fromarray(archive["images"][row]).resize((64, 64)).save(folder / part / name)
-            lines.append(f"{name},{int(archive['patient'][row]):03d}")
+            lines.append(f"{name},{patients[row]:03d}")
         (folder / part / "metadata.csv").write_text("\n".join(lines) + "\n")
-    made = write_images(
-        folder / "made", [(f"{i}.png", path, "verbatim") for i, path in enumerate(bench.lesions.unseen[:50])]
-    )
+    made = [(f"{i}.png", path, "verbatim") for i, path in enumerate(bench.lesions.unseen[:50])]
+    write_images(folder / "made", made)
     out = bench.folder / "run-fundus"
-    arguments = [
-        "--private",
-        folder / "private",
-        "--holdout",
-        folder / "holdout",
-        "--synthetic",
-        made,
-        "--patient",
-        "patient",
-    ]
-    outcome = synguard("audit", *arguments, "--conditions", "none", "--quiet", "--out", out)
+    sets = ["--private", folder / "private", "--holdout", folder / "holdout", "--synthetic", folder / "made"]
+    outcome = synguard("audit", *sets, "--patient", "patient", "--conditions", "none", "--quiet", "--out", out)
     report = (out / "report" / "internal.html").read_text()
     assert outcome.code == 22, str(outcome)
     assert "299-L" in report
     assert "300-L" in report
-    duplicates = __import__("json").loads((out / "evidence.json").read_text())["data"]["duplicates"]
+    duplicates = json.loads((out / "evidence.json").read_text())["data"]["duplicates"]
     assert {(d["first_patient"], d["second_patient"]) for d in duplicates} == {("299", "300")}

@@ -23,9 +23,9 @@ def asked_of(images: ImageSet) -> pd.DataFrame:
 
 def test_ceiling_reads_the_holdout() -> None:
     assert np.nanmin(ceiling().recalls("colour")) > 0.95
-    assert ceiling().confusion("side").sum() == 400
+    assert ceiling().confusion("side").sum() == 800
     assert [attribute.name for attribute in ceiling().judged] == ["colour", "side", "hole"]
-    assert len(np.unique(ceiling().patients)) == 200
+    assert len(np.unique(ceiling().patients)) == 400
 
 
 def test_real_images_are_hardly_refused() -> None:

@@ -173,7 +173,12 @@ def test_explain_names_every_limit_with_reason_source_and_line(policy):
         assert row.source
         assert row.file == "public-release.yaml"
     assert ("white-box-auc-model-released", "above 0.6 (model released)") in {(row.check, row.value) for row in rows}
-    assert ("memorisation.verified_copies (accepted)") in {row.metric for row in rows}
+    assert {(row.key, row.effect) for row in rows} == {
+        ("fail", "fails"),
+        ("warn", "warns"),
+        ("invalid", "spoils the evidence"),
+    }
+    assert "memorisation.verified_copies (accepted)" in {row.metric for row in rows}
 
 
 def test_lint_says_which_limits_a_sample_can_never_satisfy(policy):

@@ -1,0 +1,129 @@
+"""Alignment of pairs: the affine map from a candidate's frame to a private image's frame, by damped Gauss-Newton steps.
+
+Inverse compositional alignment (Baker and Matthews 2004) with gain and bias solved in each step, on a pyramid.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["correlation", "in_frame", "plausible", "refine", "usable", "warp"]
+
+_SATURATED = 0.985
+_MIN_USABLE = 0.25
+_MIN_OVERLAP = 0.2
+_FRAME = 0.025
+
+
+def warp(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Images (n, c, s, s) seen through maps (n, 2, 3): values (n, c, s, s) and where they come from inside (n, 1, s, s)."""
+    n, _, size, _ = images.shape
+    grid = functional.affine_grid(maps.to(images.dtype), [n, 1, size, size], align_corners=False)
+    values = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    inside = (grid.abs() <= 1.0).all(-1)[:, None].to(images.dtype)
+    return values, inside
+
+
+def plausible(maps: Tensor) -> Tensor:
+    """Which maps (n, 2, 3) are a turn, a scale of 0.4 to 1.8, a slight stretch and a shift by half at most."""
+    linear = maps[:, :, :2]
+    square = (linear**2).sum((1, 2))
+    determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    area = determinant.abs()
+    # For singular values a and b: square = a^2 + b^2 and area = a b, so the ratio is 2 exactly where a = b.
+    stretched = square > 2.12 * area
+    shifted = maps[:, :, 2].abs().amax(1) > 1.0
+    return ~stretched & ~shifted & (area > 0.16) & (area < 3.24)
+
+
+def correlation(template: Tensor, image: Tensor, weight: Tensor) -> Tensor:
+    """Weighted correlation (n,) of images (n, ...) with weights of the same shape; 0 where either is constant."""
+    template, image, weight = (part.flatten(1) for part in (template, image, weight))
+    total = weight.sum(1).clamp_min(1e-6)
+    first = template - ((weight * template).sum(1) / total)[:, None]
+    second = image - ((weight * image).sum(1) / total)[:, None]
+    product = (weight * first * second).sum(1)
+    energy = (weight * first**2).sum(1) * (weight * second**2).sum(1)
+    found: Tensor = torch.where(energy > 1e-8, product / energy.clamp_min(1e-8).sqrt(), torch.zeros_like(product))
+    return found
+
+
+def in_frame(maps: Tensor, reference: Tensor, side: int) -> Tensor:
+    """Which maps (n, 2, 3) differ from `reference` by no more than a hair: 2.5 %, 1.4 degrees, 1 pixel of `side`."""
+    linear = torch.linalg.solve(reference[:, :, :2], maps[:, :, :2])
+    near = (linear - torch.eye(2, dtype=maps.dtype)).abs().amax((1, 2)) <= _FRAME
+    kept: Tensor = near & ((maps[:, :, 2] - reference[:, :, 2]).abs().amax(1) <= 2.0 / side)
+    return kept
+
+
+def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
+
+    Returns the best maps met on the way and their correlations (n,). Gain and bias are free; saturated points of the
+    template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps near it count.
+    """
+    points = usable(template)
+    gradient = _steepest_descent(template)
+    size = template.shape[-1]
+    best_maps, best = maps, torch.full((len(maps),), -1.0, dtype=template.dtype)
+    for step in range(steps + 1):
+        seen, inside = warp(image, maps)
+        weight = inside * points
+        found = correlation(template, seen, weight)
+        allowed = plausible(maps) if frame is None else in_frame(maps, frame, size)
+        better = (found > best) & allowed & (weight.mean((1, 2, 3)) > _MIN_OVERLAP)
+        best = torch.where(better, found, best)
+        best_maps = torch.where(better[:, None, None], maps, best_maps)
+        if step < steps:
+            maps = _compose(maps, _step(template, seen, weight, gradient, size))
+    return best_maps, best
+
+
+def usable(template: Tensor) -> Tensor:
+    """1 where a point of the candidate says something about the original, 0 where it is saturated (n, 1, s, s).
+
+    Where nearly all of an image is saturated, all of it counts: there is nothing better.
+    """
+    points = (template < _SATURATED).to(template.dtype)
+    mostly: Tensor = torch.where(points.mean((1, 2, 3), keepdim=True) < _MIN_USABLE, torch.ones_like(points), points)
+    return mostly
+
+
+def _steepest_descent(template: Tensor) -> Tensor:
+    """Change of the template per affine parameter, (n, 6, s * s)."""
+    size = template.shape[-1]
+    spacing = 2.0 / size
+    padded = functional.pad(template, (1, 1, 1, 1), mode="replicate")
+    along_x = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]).flatten(1) / (2 * spacing)
+    along_y = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]).flatten(1) / (2 * spacing)
+    axis = (torch.arange(size, dtype=template.dtype) + 0.5) * spacing - 1
+    y, x = (part.flatten() for part in torch.meshgrid(axis, axis, indexing="ij"))
+    return torch.stack([along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y], 1)
+
+
+def _step(template: Tensor, seen: Tensor, weight: Tensor, gradient: Tensor, size: int) -> Tensor:
+    """The parameters (n, 6) of the warp of the template that explains what is seen."""
+    template, seen, weight = (part.flatten(1) for part in (template, seen, weight))
+    total = weight.sum(1, keepdim=True).clamp_min(1e-6)
+    first = template - (weight * template).sum(1, keepdim=True) / total
+    second = seen - (weight * seen).sum(1, keepdim=True) / total
+    gain = (weight * first * second).sum(1, keepdim=True) / (weight * second**2).sum(1, keepdim=True).clamp_min(1e-6)
+    residual = weight * (gain.clamp(0.2, 5.0) * second - first)
+    weighted = gradient * weight[:, None]
+    normal = weighted @ gradient.transpose(1, 2)
+    side = (weighted @ (residual[:, :, None])).squeeze(-1)
+    diagonal = torch.diagonal(normal, dim1=1, dim2=2)
+    damping = torch.diag_embed(1e-2 * diagonal + 1e-3 * diagonal.mean(1, keepdim=True) + 1e-6)
+    step: Tensor = torch.linalg.solve(normal + damping, side)
+    return step.clamp(-0.25, 0.25)
+
+
+def _compose(maps: Tensor, step: Tensor) -> Tensor:
+    """`maps` after the inverse of the template's warp."""
+    n = len(maps)
+    change = torch.eye(3, dtype=maps.dtype).repeat(n, 1, 1)
+    change[:, :2] += step.reshape(n, 2, 3)
+    moved: Tensor = maps @ torch.linalg.inv(change)
+    return moved

@@ -1,0 +1,474 @@
+"""The metrics of the catalogue, one entry each, in the order of `docs/metrics.md`."""
+
+from __future__ import annotations
+
+from synguard.metrics._spec import Direction, MetricSpec
+from synguard.metrics.sample_size import Family
+
+__all__ = ["SPECS"]
+
+_COUNT = "Count over every image; no chance error"
+_EXACT = "Exact one-sided bound (Clopper and Pearson)"
+_PATIENTS = "Bootstrap over patients, each side by itself; one-sided bound"
+_JACKKNIFE = "Jackknife over blocks of images; one-sided bound"
+
+_BAYES = "Bayesian bootstrap over candidates and holdout patients (Rubin 1981, doi:10.1214/aos/1176345338); one-sided bound"
+
+_CP = "Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
+_ROC = "Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747"
+_LIRA = "Carlini et al. 2022, arXiv:2112.03570, section III"
+_EXTRACT = "Carlini et al. 2023, arXiv:2301.13188"
+_BLIND = "Das et al. 2024, arXiv:2406.16201"
+_SHARE = "Platzer and Reutterer 2021, arXiv:2104.00635, section 3.2"
+_ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846, theorem 5.2"
+_RISKS = "Giomi et al. 2022, arXiv:2211.10460"
+_ROBUST = "Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4"
+_IMPROVED = "Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1"
+_BALANCED = "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764"
+_LATER = "Reserved: this version does not measure it, so a limit on it finds no evidence and nothing passes."
+
+
+def _copies(name: str, title: str, description: str, source: str = "synguard") -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="images",
+        direction="lower",
+        held_on="value",
+        family="census",
+        method=_COUNT,
+        source=source,
+        description=description,
+        groups="none: every candidate examined, planted copies excluded; `accepted`: what would be released",
+    )
+
+
+def _auc(name: str, title: str, source: str, description: str, method: str = _PATIENTS, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="AUC",
+        direction="lower",
+        held_on="upper",
+        family="auc",
+        method=method,
+        source=source,
+        description=description,
+        sample="images a side",
+        groups=more.get("groups", ""),
+    )
+
+
+def _tpr(name: str, title: str, description: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="share",
+        direction="lower",
+        held_on="upper",
+        family="tpr",
+        method=f"{_EXACT} on the members; the threshold comes from the non-members",
+        source=_LIRA,
+        description=description,
+        sample="members",
+    )
+
+
+def _share(name: str, title: str, direction: Direction, family: Family, method: str, source: str, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="share",
+        direction=direction,
+        held_on="upper" if direction == "lower" else "lower",
+        family=family,
+        method=method,
+        source=source,
+        description=more["description"],
+        sample=more.get("sample", "images"),
+        groups=more.get("groups", ""),
+    )
+
+
+def _value(name: str, title: str, unit: str, direction: Direction, source: str, description: str, **more: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit=unit,
+        direction=direction,
+        held_on="value",
+        family="census",
+        method=more.get("method", _COUNT),
+        source=source,
+        description=description,
+        sample=more.get("sample", "images"),
+        groups=more.get("groups", ""),
+    )
+
+
+def _distance(name: str, title: str, source: str, description: str) -> MetricSpec:
+    return MetricSpec(
+        name=name,
+        title=title,
+        unit="distance",
+        direction="lower",
+        held_on="upper",
+        family="estimate",
+        method=_JACKKNIFE,
+        source=source,
+        description=description,
+    )
+
+
+SPECS = (
+    _copies(
+        "memorisation.exact_copies",
+        "Exact copies",
+        "Images whose bytes or decoded pixels equal those of a private image.",
+    ),
+    _copies(
+        "memorisation.verified_copies",
+        "Verified copies",
+        "Images that show a private image, whatever was done to it: likeness beyond that of every calibration image, and "
+        "the same content in the same place after alignment. Exact copies count too.",
+        _EXTRACT,
+    ),
+    _share(
+        "memorisation.near_copy_rate",
+        "Near copies",
+        "lower",
+        "rate",
+        _EXACT,
+        _CP,
+        description="Share of the candidates that are nearer to a private image than an unseen real photograph is, by the "
+        "calibrated likeness, and hold up under alignment.",
+    ),
+    _share(
+        "memorisation.train_holdout_share",
+        "Nearer to private than to holdout",
+        "lower",
+        "share_half",
+        f"{_EXACT}; candidates with the same nearest image count as one",
+        _SHARE,
+        description="Share of the candidates nearer to a private image than to a holdout image, in sets of equal size; ties "
+        "count half. A half where nothing leaks.",
+    ),
+    _value(
+        "memorisation.minimum_detectable_copies",
+        "Fewest copies that would have been seen",
+        "copies",
+        "lower",
+        "synguard; ln 0.05 / ln(1 - lower bound of recall)",
+        "The smallest number of copies of which the audit would have found at least one, with 95 % confidence.",
+        method="From the lower bound of the planted recall",
+        sample="planted copies",
+        groups="none: the weakest transform; one a transform",
+    ),
+    _share(
+        "memorisation.planted_recall",
+        "Planted copies found",
+        "higher",
+        "recall",
+        _EXACT,
+        _CP,
+        description="Share of the copies that the audit planted itself and found again, with the right private image.",
+        sample="planted copies",
+        groups="one a transform",
+    ),
+    _copies(
+        "memorisation.review_images",
+        "Images to look at",
+        "Images on the review list, which holds the false discovery rate at 5 %. Never refused by themselves.",
+        "Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x; Bates et al. 2023, arXiv:2104.08279",
+    ),
+    _auc(
+        "membership.split.auc",
+        "Private against holdout, without any model",
+        _BLIND,
+        "How well a classifier that never sees the generator tells private from holdout images. Above chance, every "
+        "membership figure measures the split and not the generator, and is invalid.",
+    ),
+    _auc(
+        "membership.placebo.auc",
+        "Placebo",
+        _BLIND,
+        "The membership probe on two random halves of the same images, where nothing can be there to find.",
+    ),
+    _auc(
+        "membership.white_box.auc",
+        "Membership, with the model",
+        "Matsumoto et al. 2023, arXiv:2302.03262; Duan et al. 2023, arXiv:2302.01316",
+        "How well the denoiser's loss tells private from holdout images.",
+    ),
+    _tpr(
+        "membership.white_box.tpr_at_fpr_0.01",
+        "Members named with the model, at 1 % false alarms",
+        "Share of the private images that the white-box probe names while it accuses 1 % of the holdout.",
+    ),
+    _auc(
+        "membership.black_box.auc",
+        "Membership, from the images alone",
+        "Hilprecht et al. 2019, doi:10.2478/popets-2019-0067",
+        "How well nearness to the synthetic images tells private from holdout images.",
+    ),
+    _tpr(
+        "membership.black_box.tpr_at_fpr_0.01",
+        "Members named from the images, at 1 % false alarms",
+        "Share of the private images that the black-box probe names while it accuses 1 % of the holdout.",
+    ),
+    _value(
+        "membership.epsilon_lower_bound",
+        "Privacy loss shown by the canaries",
+        "epsilon",
+        "lower",
+        _ONE_RUN,
+        f"Lower bound on epsilon from canaries that were put in or left out by coin. {_LATER}",
+        method="One-run audit; the value is itself a 95 % bound",
+        sample="canaries",
+    ),
+    _value(
+        "training.epsilon_upper_bound",
+        "Privacy loss by the accountant",
+        "epsilon",
+        "lower",
+        "Abadi et al. 2016, arXiv:1607.00133",
+        f"Upper bound on epsilon that the accountant of private training vouches for. {_LATER}",
+        method="Accounting; no chance error",
+    ),
+    _share(
+        "disclosure.singling_out",
+        "Singling out",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the singling-out attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "disclosure.linkability",
+        "Linkability",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the linkage attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "disclosure.inference",
+        "Inference",
+        "lower",
+        "estimate",
+        _PATIENTS,
+        _RISKS,
+        description=f"Success of the attribute inference attack over its control. {_LATER}",
+        sample="patients",
+    ),
+    _share(
+        "labels.agreement",
+        "Asked and read labels agree",
+        "higher",
+        "estimate",
+        _BAYES,
+        "synguard",
+        description="Share of the candidates on which the diagnostic model reads the label that was asked.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    _share(
+        "labels.agreement_share",
+        "Agreement as share of the ceiling",
+        "higher",
+        "agreement",
+        _BAYES,
+        "synguard; ceiling after SynFundus-1M, arXiv:2312.00377",
+        description="`labels.agreement` divided by `labels.ceiling`, so that the generator is not blamed for what the "
+        "diagnostic model cannot read.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    _share(
+        "labels.ceiling",
+        "Diagnostic model on real images",
+        "higher",
+        "estimate",
+        _BAYES,
+        "synguard",
+        description="Share of real holdout images on which the diagnostic model reads the recorded label: what no "
+        "generator can beat.",
+        groups="none: all attributes; `attribute`; `attribute=level`",
+    ),
+    MetricSpec(
+        name="labels.kappa",
+        title="Weighted kappa",
+        unit="kappa",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_BAYES,
+        source="Cohen 1968, doi:10.1037/h0026256",
+        description="Agreement of asked and read grades beyond chance, quadratic weights.",
+        groups="`attribute`, ordinal ones",
+    ),
+    _share(
+        "labels.balanced_agreement",
+        "Asked and read labels agree, every level alike",
+        "higher",
+        "estimate",
+        _BAYES,
+        _BALANCED,
+        description="Mean over the levels of the share on which the diagnostic model reads the level that was asked.",
+        groups="none: all attributes; `attribute`",
+    ),
+    _share(
+        "labels.skill_share",
+        "Agreement beyond chance as share of the ceiling",
+        "higher",
+        "estimate",
+        _BAYES,
+        "synguard",
+        description="What balanced agreement has above guessing, divided by what real holdout images have above guessing.",
+        groups="none: all attributes; `attribute`",
+    ),
+    _value(
+        "labels.ceiling_reconstructed",
+        "Diagnostic model on reconstructed images",
+        "share",
+        "higher",
+        "synguard",
+        "`labels.ceiling` on the same images after the generator's autoencoder: what it blurs shows as the difference.",
+        groups="`attribute`",
+    ),
+    _value(
+        "labels.holdout_refused",
+        "Real images that the label stage would refuse",
+        "share",
+        "lower",
+        "synguard",
+        "Share of real holdout images that the refusal thresholds of the label stage would have sent to quarantine.",
+        sample="holdout images",
+    ),
+    MetricSpec(
+        name="labels.correlation",
+        title="Correlation of asked and read values",
+        unit="correlation",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_BAYES,
+        source="Pearson's r",
+        description="Correlation of the values asked and the values read, of continuous attributes.",
+        groups="`attribute`, continuous ones",
+    ),
+    MetricSpec(
+        name="labels.mean_error",
+        title="Mean error of read values",
+        unit="own unit",
+        direction="lower",
+        held_on="upper",
+        family="estimate",
+        method=_BAYES,
+        source="Mean absolute error",
+        description="Mean absolute difference of the values asked and read, in the attribute's own unit.",
+        groups="`attribute`, continuous ones",
+    ),
+    _distance(
+        "fidelity.frechet_distance",
+        "Fréchet distance",
+        "Heusel et al. 2017, arXiv:1706.08500, equation 6",
+        "Distance of two Gaussians fitted to real and synthetic features. The baseline is that of real against real images.",
+    ),
+    _distance(
+        "fidelity.kernel_distance",
+        "Kernel distance",
+        "Bińkowski et al. 2018, arXiv:1801.01401, section 4",
+        "Unbiased squared MMD of real and synthetic features with the cubic kernel.",
+    ),
+    _share(
+        "fidelity.precision",
+        "Precision",
+        "higher",
+        "estimate",
+        _JACKKNIFE,
+        _IMPROVED,
+        description="Share of the synthetic images inside the neighbourhoods of the real ones.",
+    ),
+    _share(
+        "fidelity.recall",
+        "Recall",
+        "higher",
+        "estimate",
+        _JACKKNIFE,
+        _IMPROVED,
+        description="Share of the real images inside the neighbourhoods of the synthetic ones.",
+    ),
+    MetricSpec(
+        name="fidelity.density",
+        title="Density",
+        unit="ratio",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method=_JACKKNIFE,
+        source=_ROBUST,
+        description="Real neighbourhoods that a synthetic image lies in, over the number expected; may pass 1.",
+    ),
+    _share(
+        "fidelity.coverage",
+        "Coverage",
+        "higher",
+        "estimate",
+        _JACKKNIFE,
+        _ROBUST,
+        description="Share of the real images with a synthetic image among their neighbours.",
+    ),
+    _auc(
+        "fidelity.blind_auc",
+        "Real against synthetic",
+        "Lopez-Paz and Oquab 2017, arXiv:1610.06545",
+        "How well a fresh classifier tells synthetic from real images: a half where it cannot.",
+        method=_JACKKNIFE,
+    ),
+    _value(
+        "text.burned_in",
+        "Burned-in text",
+        "images",
+        "lower",
+        "synguard",
+        f"Images with readable text in their pixels. {_LATER}",
+    ),
+    _value(
+        "run.quarantine_rate",
+        "Refused candidates",
+        "share",
+        "lower",
+        "synguard",
+        "Share of the candidates that a stage sent to quarantine.",
+        groups="none: both together; `copies`; `labels`",
+    ),
+    _value(
+        "accepted.images",
+        "Accepted images",
+        "images",
+        "higher",
+        "synguard",
+        "Images that would be released.",
+    ),
+    _value(
+        "data.overlap_pairs",
+        "Private images in the holdout",
+        "pairs",
+        "lower",
+        "synguard",
+        "Pairs of a private and a holdout image with the same patient or the same bytes. One spoils the holdout.",
+        sample="holdout images",
+    ),
+    _value(
+        "data.overlap_images",
+        "Near copies removed from the holdout",
+        "share",
+        "lower",
+        "synguard",
+        "Share of the holdout images that were removed since they are copies of private ones.",
+        sample="holdout images",
+    ),
+)
