@@ -211,6 +211,24 @@ def test_the_null_of_the_black_box_is_a_half_whatever_the_sizes():
     assert abs(np.mean(aucs) - 0.5) < 4 * np.std(aucs) / np.sqrt(40)
 
 
+def test_the_black_box_score_weighs_synthetic_against_reference():
+    """A lone grey value an image: distances can be read off."""
+
+    class Grey(Pixels):
+        def embed(self, images):
+            return images[:, :1, 0, 0].astype(np.float32)
+
+    def grey(*values):
+        return image_set(np.stack([np.full((16, 16, 3), v, dtype=np.uint8) for v in values]))
+
+    probe = NearestNeighbour.fit(Grey(), grey(100, 200), grey(110, 50))
+    found = probe.scores(Arm.of(grey(100, 104, 110, 160, 50)))
+    assert found.score == pytest.approx([1.0, (6 - 4) / 10, -1.0, (50 - 40) / 90, -1.0])
+    assert found.parts["uncalibrated"] == pytest.approx([0, -4, -10, -40, -50])
+    same = NearestNeighbour.fit(Grey(), grey(100), grey(100)).scores(Arm.of(grey(100)))
+    assert same.score == pytest.approx([0.0])
+
+
 def test_nearest_distances_are_exact_even_at_zero():
     rng = np.random.default_rng(0)
     targets, queries = rng.normal(1000, 1, (2300, 5)), rng.normal(1000, 1, (1100, 5))
