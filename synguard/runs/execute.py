@@ -20,7 +20,7 @@ from synguard.config import (
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
-from synguard.errors import InputError
+from synguard.errors import EvidenceError, InputError
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
@@ -149,6 +149,9 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
     rows, tripped = _batches(run, generator, prepared)
     with run.timings.phase("lay out"):
         lay_out_batches(folder, rows)
+    if not rows["accepted"].any():
+        reasons = "; ".join(rows["reason"].value_counts().index[:2])
+        raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some to audit")
     accepted = _accepted_images(folder.accepted, config)
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)

@@ -1,0 +1,199 @@
+"""The whole run in small: phantoms, a short training, audits, gate, record, reports, and the commands around it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import pytest
+
+import synguard
+from synguard.commands.main import main
+from synguard.data.phantom import write_phantoms
+from synguard.errors import InputError, IntegrityError
+from synguard.governance import manifest
+from synguard.governance.record import verify_results
+from synguard.runs.result import RunResult, load_result
+
+CONFIG = """\
+name: small
+image_size: 32
+private: {path: private, patient: patient}
+holdout: {path: holdout, patient: patient}
+conditions:
+  - {name: eye_side, kind: categorical, levels: [left, right]}
+generator:
+  autoencoder: {steps: 20, widths: [8, 16]}
+  denoiser: {steps: 20, widths: [32, 48], batch_size: 16}
+  sampling: {steps: 2, batch_size: 20}
+release: {images: 30, max_attempts: 1.5}
+audits:
+  memorisation: {planted_per_transform: 30}
+  membership: {permutations: 199, resamples: 200, draws: 1}
+  labels: {steps: 60}
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    write_phantoms(folder / "private", patients=60, images_per_patient=2, size=32, seed=5)
+    write_phantoms(folder / "holdout", patients=60, images_per_patient=2, size=32, seed=5, first_patient=60)
+    (folder / "synguard.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(world: Path) -> RunResult:
+    return synguard.generate_and_audit(world / "synguard.yaml", world / "run")
+
+
+@pytest.fixture(scope="module")
+def leaky(world: Path, result: RunResult) -> RunResult:
+    """The accepted images with three private ones slipped in, audited with the model and the index of the run."""
+    made = world / "leaky"
+    shutil.copytree(result.folder / "accepted", made)
+    names = sorted((made / "images").glob("*.png"))
+    for name, source in zip(names, sorted((world / "private" / "images").glob("*.png"))[:3], strict=False):
+        shutil.copyfile(source, name)
+    return synguard.audit(
+        private=world / "private",
+        holdout=world / "holdout",
+        synthetic=made,
+        patient="patient",
+        conditions=str(world / "synguard.yaml"),
+        model=result.folder / "generator",
+        index=result.folder,
+        size=32,
+        out=world / "audit",
+    )
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["synguard", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_the_record_is_whole_and_signed(result: RunResult):
+    folder = result.folder
+    schemas = Path(synguard.__file__).parent / "governance" / "schemas"
+    for name in ("results", "run"):
+        schema = json.loads((schemas / f"{name}.schema.json").read_text())
+        jsonschema.validate(json.loads((folder / f"{name}.json").read_text()), schema)
+    assert verify_results(folder)["decision"]["exit_code"] == result.decision.exit_code
+    manifest.verify(folder / "accepted", manifest.read(folder / "manifest.json"))
+    assert load_result(folder).decision == result.decision
+
+
+def test_too_few_images_never_pass(result: RunResult):
+    assert not result.passed
+    assert result.decision.exit_code in (20, 22)
+    assert result.metric("accepted.images").value == (result.folder / "accepted/metadata.jsonl").read_text().count("\n")
+
+
+def test_every_candidate_has_a_row_and_every_image_its_place(result: RunResult):
+    rows = result.images
+    assert set(rows.columns) >= {
+        "file",
+        "sha256",
+        "seed",
+        "attempt",
+        "accepted",
+        "reason",
+        "condition.eye_side",
+        "annotation.eye_side",
+        "memorisation.flagged",
+        "memorisation.lane",
+        "memorisation.score",
+        "memorisation.p_value",
+        "memorisation.nearest",
+        "memorisation.transform",
+        "memorisation.copied_area",
+    }
+    assert not [name for name in rows.columns if name.startswith("_")]
+    for place, chosen in (("accepted", rows["accepted"]), ("quarantine", ~rows["accepted"])):
+        found = {p.relative_to(result.folder / place).as_posix() for p in (result.folder / place).rglob("*.png")}
+        assert found == set(rows.loc[chosen, "file"])
+    assert (rows.loc[~rows["accepted"], "reason"] != "").all()
+    assert len(rows) <= 45
+
+
+def test_the_run_folder_is_for_its_owner_alone(result: RunResult):
+    assert result.folder.stat().st_mode & 0o077 == 0
+    for name in ("results.json", "images.parquet", "evidence.json", "report/internal.html", "index/meta.json"):
+        assert (result.folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_the_public_report_names_nobody(result: RunResult, leaky: RunResult, world: Path):
+    for run in (result, leaky):
+        text = run.public_report.read_text()
+        patients = pd.read_csv(world / "private" / "metadata.csv", dtype=str)["patient"]
+        assert not [patient for patient in patients if patient in text]
+        assert str(world) not in text
+        assert "images/" not in text
+
+
+def test_private_images_slipped_in_are_refused_and_shown(leaky: RunResult):
+    assert leaky.decision.exit_code == 20
+    flagged = leaky.images[leaky.images["memorisation.flagged"]]
+    assert len(flagged) >= 3
+    assert leaky.metric("memorisation.exact_copies", "accepted").value == 3
+    assert leaky.metric("membership.white_box.auc").value is not None
+    assert len(list((leaky.folder / "pairs").glob("*-private.png"))) == len(flagged)
+    assert flagged["file"].iloc[0] in leaky.internal_report.read_text()
+
+
+def test_a_notebook_shows_the_result(leaky: RunResult):
+    assert "memorisation" in leaky._repr_html_()
+
+
+def test_a_finished_run_is_not_made_again(world: Path, result: RunResult):
+    before = (result.folder / "results.json").stat().st_mtime_ns
+    again = synguard.generate_and_audit(world / "synguard.yaml", result.folder, resume=True)
+    assert again.decision == result.decision
+    assert (result.folder / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_run_of_another_configuration_is_not_resumed(world: Path, result: RunResult):
+    (world / "other.yaml").write_text(CONFIG.replace("images: 30", "images: 31"))
+    with pytest.raises(InputError, match="another configuration"):
+        synguard.generate_and_audit(world / "other.yaml", result.folder, resume=True)
+
+
+def test_an_index_of_other_images_is_refused(world: Path, result: RunResult, leaky: RunResult):
+    with pytest.raises(IntegrityError, match="index"):
+        synguard.audit(
+            private=world / "holdout",
+            holdout=world / "private",
+            synthetic=world / "leaky",
+            conditions="none",
+            index=result.folder,
+            size=32,
+            out=world / "refused",
+        )
+
+
+def test_commands_around_a_run(
+    world: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (result.folder / "report" / "public.html").unlink()
+    assert command(monkeypatch, "report", result.folder, "--edition", "public") == 0
+    assert result.public_report.is_file()
+    capsys.readouterr()
+    assert command(monkeypatch, "runs", "list", world, "--json") == 0
+    listed = {row["path"]: row for row in json.loads(capsys.readouterr().out)}
+    assert listed[str(result.folder)]["name"] == "small"
+    assert listed[str(result.folder)]["decision"] == result.decision.status
+    generator = CONFIG.replace("generator:\n", f"generator:\n  path: {result.folder / 'generator'}\n")
+    (world / "trained.yaml").write_text(generator)
+    assert command(monkeypatch, "generate", world / "trained.yaml", "--out", world / "candidates", "--images", 5) == 0
+    assert len(list((world / "candidates" / "images").iterdir())) == 5
+    assert (world / "candidates" / "UNAUDITED").is_file()
+    assert command(monkeypatch, "init", world / "fresh") == 0
+    assert command(monkeypatch, "policy", "lint", world / "fresh" / "policy.yaml") == 0
