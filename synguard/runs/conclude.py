@@ -20,7 +20,7 @@ from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.protocols import Denoiser
-from synguard.results import AuditResult, Decision, Metric
+from synguard.results import AuditResult, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
 from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
@@ -101,11 +101,11 @@ def conclude(
     candidates: ImageSet,
     tripped: bool,
     link: str,
-) -> tuple[Decision, tuple[Metric, ...], str]:
+) -> str:
     """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
 
-    `candidates` are the pixels of all rows for the pictures of flagged pairs. Returns decision, metrics and the public key
-    of the signature on results.json.
+    `candidates` are the pixels of all rows for the pictures of flagged pairs. Returns the public key of the signature on
+    results.json.
     """
     metrics = tuple(metric for result in results for metric in result.metrics)
     metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
@@ -133,7 +133,7 @@ def conclude(
     )
     key = write_results(folder.path, decision, metrics, context, sign_too=("manifest.json", "images.parquet"))
     ci.write_ci(folder.path, decision, policy)
-    return decision, metrics, key
+    return key
 
 
 def write_reports(folder: RunFolder) -> None:

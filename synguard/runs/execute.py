@@ -151,7 +151,7 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
         lay_out_batches(folder, rows)
     if not rows["accepted"].any():
         reasons = "; ".join(rows["reason"].value_counts().index[:2])
-        raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some to audit")
+        raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some")
     accepted = _accepted_images(folder.accepted, config)
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
@@ -246,14 +246,15 @@ def _conclude(
         run.folder, rows, released, prepared, run.config, denoiser, timings=run.timings, progress=run.progress
     )
     with run.timings.phase("conclude"):
-        decision, metrics, key = conclude(
+        key = conclude(
             run.folder, rows, results, prepared, run.config, run.policy, candidates=candidates, tripped=tripped, link=link
         )
     run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)
     write_reports(run.folder)
     run.progress("write the reports", 1, 1)
-    return RunResult(run.config.name, run.folder.path, decision, metrics)
+    # Read back from the signed record, so that what is returned is what was written.
+    return load_result(run.folder.path)
 
 
 def _policy(config: RunConfig, base: Path) -> Policy:
