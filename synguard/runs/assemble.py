@@ -68,12 +68,13 @@ def write_pairs(folder: RunFolder, pictures: list[dict[str, Images]]) -> None:
 
 
 def _write_metadata(folder: Path, rows: pd.DataFrame, suffix: str = "") -> None:
-    """metadata.jsonl: the file, what was asked, and what the diagnostic model read."""
+    """metadata.jsonl: the file, what was asked under the attribute's own name, and what the diagnostic model read."""
     labels = [name for name in rows.columns if name.startswith(("condition.", "annotation."))]
     lines = []
     for record in json.loads(rows[["file", *labels]].to_json(orient="records")):
         file = record.pop("file")
-        lines.append(json.dumps({"file_name": f"{file}{suffix}", **record}))
+        own = {name.removeprefix("condition."): value for name, value in record.items()}
+        lines.append(json.dumps({"file_name": f"{file}{suffix}", **own}))
     (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
