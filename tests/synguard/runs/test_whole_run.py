@@ -32,7 +32,6 @@ generator:
   sampling: {steps: 2, batch_size: 20}
 release: {images: 30, max_attempts: 1.5}
 audits:
-  memorisation: {planted_per_transform: 30}
   membership: {permutations: 199, resamples: 200, draws: 1}
   labels: {steps: 60}
 """
