@@ -1,4 +1,7 @@
-"""A generator trained on 60 images until it has memorised them fails; one trained on all of them clearly differs."""
+"""A generator trained on 60 images until it has memorised them fails; one trained on all of them clearly differs.
+
+Not collected by pytest yet: it has not been run to its end so far. It takes its place as test_memorising_generator.py then.
+"""
 
 from __future__ import annotations
 
