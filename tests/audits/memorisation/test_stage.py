@@ -1,0 +1,218 @@
+"""The whole stage on made-up photographs: planted truth, refusals, invariance."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from audits.memorisation import Examined, prepare, summarise
+from audits.memorisation.planted import CORE, TRANSFORMS, plant
+from synguard.config import MemorisationConfig
+from synguard.errors import EvidenceError, IntegrityError
+from tests.support.textures import digests, image_set, textures
+
+CONFIG = MemorisationConfig(planted_per_transform=30)
+PRIVATE, UNSEEN = textures(150, 1), textures(70, 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("index") / "made"
+
+
+@pytest.fixture(scope="module")
+def prepared(folder):
+    return prepare(
+        image_set(PRIVATE, "private"),
+        image_set(textures(80, 2), "calibration"),
+        config=CONFIG,
+        seed=5,
+        folder=folder,
+        comparison=image_set(textures(100, 4), "comparison"),
+    )
+
+
+@pytest.fixture(scope="module")
+def clean(prepared):
+    return prepared.examine(UNSEEN, digests(UNSEEN))
+
+
+def copies(name, rows):
+    return plant(PRIVATE[rows], name, np.random.default_rng(9))
+
+
+def test_unseen_images_are_not_flagged(clean):
+    assert clean.flagged.sum() == 0
+    assert clean.near_copy.sum() == 0
+    assert set(clean.lane) == {"none"}
+    assert (clean.p_value <= 0.1).mean() <= 0.2
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_copies_are_flagged_with_the_right_source(prepared, name):
+    rows = np.arange(20, 32)
+    pixels = copies(name, rows)
+    found = prepared.examine(pixels, digests(pixels))
+    assert found.flagged.all()
+    assert found.nearest.tolist() == rows.tolist()
+    assert (found.p_value == found.p_value.min()).all()
+
+
+def test_exact_copies_have_their_own_lane_and_words(prepared):
+    pixels = np.stack([PRIVATE[7], PRIVATE[8][:, ::-1], np.rot90(PRIVATE[9]), copies("jpeg-40", [10])[0]])
+    found = prepared.examine(pixels, digests(pixels))
+    assert found.lane.tolist() == ["exact", "exact", "exact", "verified"]
+    assert found.transform.tolist() == ["unchanged", "mirrored", "turned 90 degrees", "unchanged"]
+    assert found.nearest.tolist() == [7, 8, 9, 10]
+    assert (found.copied_area[:3] == 1).all()
+
+
+def test_the_same_bytes_count_even_where_the_pixels_differ(prepared):
+    found = prepared.examine(UNSEEN[:1], [digests(PRIVATE)[3]])
+    assert found.lane.tolist() == ["exact"]
+    assert found.nearest.tolist() == [3]
+
+
+def test_a_quarter_of_a_photograph_pasted_elsewhere_is_no_verified_copy(prepared):
+    pixels = UNSEEN[:6].copy()
+    pixels[:, :16, :16] = PRIVATE[:6, :16, :16]
+    assert prepared.examine(pixels, digests(pixels)).flagged.sum() == 0
+
+
+def test_crops_are_found_where_no_real_image_matches_so(prepared):
+    pixels = copies("crop-80", np.arange(40, 60))
+    found = prepared.examine(pixels, digests(pixels))
+    right = found.flagged & (found.nearest == np.arange(40, 60))
+    assert right.sum() >= 14
+    assert all("enlarged" in words for words in found.transform[right])
+
+
+def test_batches_and_order_change_nothing(prepared, clean):
+    pixels = np.concatenate([UNSEEN, copies("jpeg-40", np.arange(5))])
+    whole = prepared.examine(pixels, digests(pixels))
+    parts = Examined.join([prepared.examine(pixels[i : i + 13], digests(pixels[i : i + 13])) for i in range(0, 75, 13)])
+    order = np.random.default_rng(1).permutation(75)
+    mixed = prepared.examine(pixels[order], digests(pixels[order]))
+    for field in fields(Examined):
+        if field.name == "seconds":
+            continue
+        expected = getattr(whole, field.name)
+        for found in (getattr(parts, field.name), getattr(mixed, field.name)[np.argsort(order)]):
+            if expected.dtype.kind == "f":
+                assert np.allclose(found, expected, atol=1e-4)
+            else:
+                assert (found == expected).all()
+    assert np.allclose(whole.score[:70], clean.score, atol=1e-4)
+
+
+def test_the_table_has_the_published_columns(prepared, clean):
+    table = clean.columns(prepared.private)
+    assert list(table.columns) == [
+        f"memorisation.{name}"
+        for name in (
+            "flagged", "lane", "score", "p_value", "nearest", "transform", "copied_area", "near_copy", "closer_to",
+        )
+    ]  # fmt: skip
+    assert set(table["memorisation.nearest"]) <= {*prepared.private.files, ""}
+    assert set(table["memorisation.closer_to"]) <= {"private", "holdout", "tie"}
+
+
+def test_near_copies_of_a_holdout_are_named(prepared):
+    pixels = np.concatenate([textures(10, 6), copies("jpeg-40", [90]), copies("mirrored", [91])])
+    found = prepared.near_copies(image_set(pixels, "holdout"))
+    assert [(pair.file, pair.private) for pair in found] == [
+        ("holdout-0010.png", "private-0090.png"),
+        ("holdout-0011.png", "private-0091.png"),
+    ]
+
+
+def test_planted_copies_measure_the_recall(prepared):
+    counts = {count.transform: count for count in prepared.planted()}
+    assert set(counts) == set(TRANSFORMS)
+    assert all(counts[name].n == 30 for name in counts)
+    assert all(counts[name].found >= 29 for name in CORE)
+
+
+def test_an_audit_that_cannot_see_says_so(prepared):
+    blind = replace(prepared, calibration=replace(prepared.calibration, verified=1e6), planted_counts=())
+    assert sum(count.found for count in blind.planted(11)) == 0
+
+
+def test_the_prepared_index_is_used_again(prepared, folder, clean):
+    again = prepare(
+        prepared.private,
+        image_set(textures(80, 2), "calibration"),
+        config=CONFIG.model_copy(update={"batch_size": 3}),
+        seed=5,
+        folder=folder,
+        comparison=image_set(textures(100, 4), "comparison"),
+    )
+    assert again.planted() == prepared.planted()
+    assert "calibration" not in again.seconds
+    found = again.examine(UNSEEN, digests(UNSEEN))
+    assert np.allclose(found.score, clean.score, atol=1e-5)
+    assert (found.p_value == clean.p_value).all()
+    assert (found.cluster == clean.cluster).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [("private", "private set"), ("calibration", "calibration set"), ("seed", "seed")]
+)
+def test_an_index_of_other_images_is_refused(prepared, folder, change, named):
+    changed = PRIVATE.copy()
+    changed[3, 0, 0, 0] ^= 1
+    with pytest.raises(IntegrityError, match=named):
+        prepare(
+            image_set(changed if change == "private" else PRIVATE, "private"),
+            image_set(textures(80, 8 if change == "calibration" else 2), "calibration"),
+            config=CONFIG,
+            seed=6 if change == "seed" else 5,
+            folder=folder,
+            comparison=image_set(textures(100, 4), "comparison"),
+        )
+
+
+def test_twins_in_the_calibration_set_do_not_blind_the_audit():
+    calibration = textures(80, 2)
+    calibration[4], calibration[9] = copies("jpeg-40", [11])[0], copies("brightened-1.3", [12])[0]
+    prepared = prepare(
+        image_set(PRIVATE, "private"),
+        image_set(calibration, "calibration"),
+        config=MemorisationConfig(planted_per_transform=10),
+        seed=5,
+        folder=None,
+    )
+    assert {(pair.file, pair.private) for pair in prepared.calibration_copies} == {
+        ("calibration-0004.png", "private-0011.png"),
+        ("calibration-0009.png", "private-0012.png"),
+    }
+    assert all(count.found == 10 for count in prepared.planted() if count.transform in CORE)
+
+
+def test_other_photographs_of_a_patient_do_not_set_the_scale():
+    pixels = textures(60, 1)
+    pixels[30:] = plant(pixels[:30], "jpeg-40", np.random.default_rng(1))
+    patients = [f"p{row % 30}" for row in range(60)]
+    calibration = image_set(textures(40, 2), "calibration")
+    config = MemorisationConfig(planted_per_transform=5)
+    known = prepare(image_set(pixels, "private", patients), calibration, config=config, seed=1, folder=None)
+    alone = prepare(image_set(pixels, "private"), calibration, config=config, seed=1, folder=None)
+    assert max(known.matcher.scale.centre[:3]) < 0.9 < max(alone.matcher.scale.centre[:3])
+
+
+def test_an_empty_private_set_is_refused():
+    with pytest.raises(EvidenceError, match="found 0 images"):
+        prepare(image_set(PRIVATE[:0], "private"), image_set(UNSEEN, "calibration"), config=CONFIG, seed=0, folder=None)
+
+
+def test_without_calibration_images_exact_copies_still_count():
+    prepared = prepare(image_set(PRIVATE[:40], "private"), image_set(UNSEEN[:0], "none"), config=CONFIG, seed=0, folder=None)
+    pixels = np.concatenate([PRIVATE[:2], UNSEEN[:3]])
+    found = prepared.examine(pixels, digests(pixels))
+    assert found.lane.tolist()[:2] == ["exact", "exact"]
+    assert (found.p_value == 1).all()
+    states = {metric.name: metric.state for metric in summarise(found, ~found.flagged, prepared.planted(), prepared).metrics}
+    assert states["memorisation.train_holdout_share"] == "insufficient"
+    assert states["memorisation.exact_copies"] == "measured"
