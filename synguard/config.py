@@ -125,7 +125,7 @@ class MembershipConfig(_Config):
 
     max_members: Positive = 4000
     noise_levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
-    draws: Positive = 4
+    draws: Positive = 2
     permutations: Annotated[int, Field(ge=199)] = 299
     """With fewer than 199 no p-value of a split could fall below 0.01 often enough to be called."""
     resamples: Positive = 1000
