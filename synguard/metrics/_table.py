@@ -192,7 +192,8 @@ SPECS = (
         "membership.placebo.auc",
         "Placebo",
         _BLIND,
-        "The membership probe on two random halves of the same images, where nothing can be there to find.",
+        "The classifier of the split on the private set alone, its patients cut at random: what it reaches where there is nothing "
+        "to find.",
     ),
     _auc(
         "membership.white_box.auc",
