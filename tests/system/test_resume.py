@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from synguard.data.phantom import write_phantoms
-from tests.support.cli import synguard
+from tests.support.cli import environment, side_by_side, synguard
 
 pytestmark = pytest.mark.system
 
@@ -37,38 +37,11 @@ audits:
 """
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("resume")
-    write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
-    write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
-    (folder / "synguard.yaml").write_text(CONFIG)
-    return folder
-
-
-def run(world: Path, name: str, *options: str) -> int:
-    outcome = synguard("generate-and-audit", world / "synguard.yaml", "--out", world / name, "--quiet", *options)
-    assert outcome.code in (0, 20, 22), str(outcome)
-    return outcome.code
-
-
-@pytest.fixture(scope="session")
-def unbroken(world: Path) -> Path:
-    run(world, "unbroken")
-    return world / "unbroken"
-
-
 def compared(run: Path) -> dict[str, bytes]:
     """What must be the same: the images, the table, the results, the manifest."""
     files = [*(run / "accepted").rglob("*"), *(run / "quarantine").rglob("*")]
     files += [run / name for name in ("images.parquet", "results.json", "manifest.json")]
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in files if path.is_file()}
-
-
-def test_the_same_seed_gives_the_same_files(world: Path, unbroken: Path):
-    run(world, "again")
-    assert compared(world / "again") == compared(unbroken)
-    assert len(list((unbroken / "accepted" / "images").iterdir())) <= 80
 
 
 def has(pattern: str) -> Callable[[Path], bool]:
@@ -87,23 +60,46 @@ KILL_POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", KILL_POINTS)
-def test_a_killed_run_resumes_to_the_same_end(world: Path, unbroken: Path, point: str):
-    name = f"killed-{list(KILL_POINTS).index(point)}"
-    reached = KILL_POINTS[point]
-    command = [sys.executable, "-m", "synguard", "generate-and-audit", world / "synguard.yaml", "--out", world / name, "-q"]
-    root = Path(__file__).resolve().parents[2]
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def run(world: Path, name: str, *options: str) -> None:
+    outcome = synguard(*command(world, name), *options, threads=1)
+    assert outcome.code in (0, 20, 22), str(outcome)
+
+
+def command(world: Path, name: str) -> tuple[object, ...]:
+    return ("generate-and-audit", world / "synguard.yaml", "--out", world / name, "--quiet")
+
+
+def kill_and_resume(world: Path, name: str, reached: Callable[[Path], bool]) -> None:
+    """Kill the run as soon as it has reached a point, and resume it to its end."""
+    started = [sys.executable, "-m", "synguard", *map(str, command(world, name))]
+    process = subprocess.Popen(started, env=environment(1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not reached(world / name):
-        assert process.poll() is None, f"the run ended before: {point}"
+        assert process.poll() is None, f"{name}: the run ended before it could be killed"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (world / name / "results.json").exists()
+    assert not (world / name / "results.json").exists(), f"{name}: killed too late"
     run(world, name, "--resume")
-    assert compared(world / name) == compared(unbroken)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all runs: two unbroken ones, and one for each kill point."""
+    folder = tmp_path_factory.mktemp("resume")
+    write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
+    write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
+    (folder / "synguard.yaml").write_text(CONFIG)
+    whole = [partial(run, folder, name) for name in ("unbroken", "again")]
+    killed = [partial(kill_and_resume, folder, name, reached) for name, reached in KILL_POINTS.items()]
+    side_by_side([*whole, *killed])
+    return folder
+
+
+def test_the_same_seed_gives_the_same_files(world: Path):
+    assert compared(world / "again") == compared(world / "unbroken")
+    assert len(list((world / "unbroken" / "accepted" / "images").iterdir())) <= 80
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_a_killed_run_resumes_to_the_same_end(world: Path, point: str):
+    assert compared(world / point) == compared(world / "unbroken")
