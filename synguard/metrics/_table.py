@@ -192,8 +192,8 @@ SPECS = (
         "membership.placebo.auc",
         "Placebo",
         _BLIND,
-        "The classifier of the split on the private set alone, its patients cut at random: what it reaches where there is nothing "
-        "to find.",
+        "The classifier of the split on the private set alone, its patients cut at random: what it reaches where there is "
+        "nothing to find.",
     ),
     _auc(
         "membership.white_box.auc",
