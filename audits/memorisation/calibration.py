@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-__all__ = ["conformal_p_values", "review_list", "tail_threshold"]
+__all__ = ["conformal_p_values", "review_list", "tail_line", "tail_threshold"]
 
 Scores = NDArray[np.float64]
 
@@ -37,14 +37,17 @@ def tail_threshold(calibration: Scores, rate: float) -> float:
     a margin of one standard error of the spread. Neither a few twins among the calibration images nor the
     largest score of a lucky draw move it. Model-based: p-values are conformal, this line is not.
     """
-    ranked = np.sort(calibration[np.isfinite(calibration)])
-    if len(ranked) < 2:
+    finite = calibration[np.isfinite(calibration)]
+    if len(finite) < 2:
         return np.inf
-    levels = np.linspace(*_TAIL, 28)
-    position = norm.ppf(levels)
-    value = np.quantile(ranked, levels)
-    spread, start = np.polyfit(position, value, 1)
+    centre, spread = tail_line(finite)
     # Relative error of a spread that is read off the upper quantiles of n points.
-    error = 1.0 / np.sqrt(2.0 * 0.3 * len(ranked))
-    reach = float(norm.ppf(1 - rate))
-    return float(start + max(spread, 1e-6) * (1.0 + error) * reach)
+    error = 1.0 / np.sqrt(2.0 * 0.3 * len(finite))
+    return float(centre + spread * (1.0 + error) * norm.ppf(1 - rate))
+
+
+def tail_line(scores: Scores) -> tuple[float, float]:
+    """Centre and spread of the normal distribution whose upper quantiles, from 70 % to 97 %, are those of the scores."""
+    levels = np.linspace(*_TAIL, 28)
+    spread, centre = np.polyfit(norm.ppf(levels), np.quantile(scores, levels), 1)
+    return float(centre), max(float(spread), 1e-6)

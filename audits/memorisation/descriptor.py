@@ -33,7 +33,7 @@ _CHUNK = 64
 
 ENCODER = {
     "name": "synguard-windows",
-    "version": 1,
+    "version": 2,
     "side": _SIDE,
     "dimension": _DIMENSION,
     "shrinkage": _SHRINKAGE,

@@ -27,6 +27,9 @@ _FRAMED_LEVELS = ((32, 3, 3), (64, 3, 3))
 _MOVED_LEVELS = ((16, 8, 4), (32, 4, 2), (64, 3, 2))
 """Pyramids: side, Gauss-Newton steps, candidates kept."""
 
+_CERTAIN = 0.999
+"""Correlations of the coarse descriptor beyond it count as this one."""
+
 NOTHING = -10.0
 """Score of a query for which nothing was found."""
 
@@ -35,8 +38,9 @@ NOTHING = -10.0
 class Scale:
     """What unrelated images of this kind score: centre and spread of each figure of the evidence, and of its two sums.
 
-    `detail` is the mean of the bands; `joint` weighs it equally with the likeness in colour, which a copy that was made
-    brighter has lost. The score is the larger of the two.
+    The figures are those of `score.Evidence.figures` and, last, the likeness of the search. `detail` is the mean of the
+    bands. `joint` weighs it equally with the likeness in colour, which a copy that was made brighter has lost, and with the
+    likeness of the search, which sees through blur and compression. The score is the larger of the two.
     """
 
     centre: tuple[float, ...]
@@ -44,24 +48,27 @@ class Scale:
     detail: tuple[float, float] = (0.0, 0.85)
     joint: tuple[float, float] = (0.0, 0.7)
 
-    def score(self, bands: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The score (n,) of evidence (n, 4), in spreads of the better of the two sums."""
-        detail, joint = self._sums(bands)
+    def score(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The score (n,) of figures (n, 5), in spreads of the better of the two sums."""
+        detail, joint = self._sums(figures)
         return np.maximum((detail - self.detail[0]) / self.detail[1], (joint - self.joint[0]) / self.joint[1])
 
-    def _sums(self, bands: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        standard = (bands - np.array(self.centre)) / np.array(self.spread)
-        detail = standard[:, : len(BANDS)].mean(1)
-        return detail, (detail + standard[:, len(BANDS)]) / 2
+    def _sums(self, figures: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        standard = (figures - np.array(self.centre)) / np.array(self.spread)
+        detail, colour, likeness = standard[:, : len(BANDS)].mean(1), standard[:, -2], standard[:, -1]
+        return detail, (detail + colour + likeness) / 3
 
     @staticmethod
-    def measure(bands: NDArray[np.float64]) -> Scale:
-        """By median and median deviation over evidence (n, 4) of unrelated images."""
-        centre, spread = _robust(bands)
-        scale = Scale(tuple(centre.tolist()), tuple(spread.tolist()), (0.0, 1.0), (0.0, 1.0))
-        (middle, width), (joint_middle, joint_width) = (_robust(part[:, None]) for part in scale._sums(bands))
+    def measure(figures: NDArray[np.float64]) -> Scale:
+        """By median and median deviation over figures (n, 5) of unrelated images."""
+        centre, spread = _robust(figures)
+        single = Scale(tuple(centre.tolist()), tuple(spread.tolist()), (0.0, 1.0), (0.0, 1.0))
+        (middle, width), (joint_middle, joint_width) = (_robust(part[:, None]) for part in single._sums(figures))
         return Scale(
-            scale.centre, scale.spread, (float(middle[0]), float(width[0])), (float(joint_middle[0]), float(joint_width[0]))
+            single.centre,
+            single.spread,
+            (float(middle[0]), float(width[0])),
+            (float(joint_middle[0]), float(joint_width[0])),
         )
 
 
@@ -71,7 +78,7 @@ def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return centre, spread
 
 
-DEFAULT_SCALE = Scale((0.03, 0.18, 0.55, 2.6), (0.025, 0.085, 0.2, 0.4))
+DEFAULT_SCALE = Scale((0.03, 0.18, 0.55, 2.6, 0.8), (0.025, 0.085, 0.2, 0.4, 0.25))
 """Serves only to choose among candidates before the scale of the images at hand is known."""
 
 
@@ -81,7 +88,7 @@ class Matches:
 
     image: NDArray[np.int64]
     score: NDArray[np.float64]
-    bands: NDArray[np.float64]
+    figures: NDArray[np.float64]
     correlation: NDArray[np.float64]
     area: NDArray[np.float64]
     maps: NDArray[np.float64]
@@ -192,9 +199,11 @@ class Matcher:
         )
         if not held:
             valid = valid & ~_any_frame(flat, queries.side).reshape(n, count)
+        likeness = torch.atanh(near.clamp(-_CERTAIN, _CERTAIN)).flatten()
+        figures = _float64(torch.cat([evidence.figures, likeness[:, None]], 1))
         scores = torch.where(
             valid,
-            torch.from_numpy(self.scale.score(_float64(evidence.bands))).reshape(n, count),
+            torch.from_numpy(self.scale.score(figures)).reshape(n, count),
             torch.full((n, count), NOTHING, dtype=torch.float64),
         )
         top = scores.argmax(1)
@@ -203,7 +212,7 @@ class Matcher:
         return Matches(
             image=torch.where(found_any, images.flatten()[pick], -1).numpy(),
             score=_float64(scores[torch.arange(n), top]),
-            bands=_float64(evidence.bands[pick]),
+            figures=figures[pick.numpy()],
             correlation=_float64(evidence.correlation[pick]),
             area=_float64(evidence.area[pick]),
             maps=_float64(flat[pick]),
@@ -227,7 +236,7 @@ def _head(matches: Matches, n: int) -> Matches:
 
 def _empty() -> Matches:
     none = np.zeros(0)
-    return Matches(np.zeros(0, np.int64), none, np.zeros((0, len(BANDS) + 1)), none, none, np.zeros((0, 2, 3)), none)
+    return Matches(np.zeros(0, np.int64), none, np.zeros((0, len(BANDS) + 2)), none, none, np.zeros((0, 2, 3)), none)
 
 
 _PAIR_MAPS: NDArray[np.float64] = np.stack(

@@ -15,13 +15,16 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from audits.memorisation.blur import blurred, sharpness
+from audits.memorisation.calibration import tail_line
 from audits.memorisation.descriptor import ENCODER, Encoder, fit_encoder
 from audits.memorisation.exact import ExactLookup
+from audits.memorisation.focus import STEPS, Focus
 from audits.memorisation.folder import is_index, load_index, save_index
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.index import EmbeddingIndex
 from audits.memorisation.matching import DEFAULT_SCALE, Matcher, Matches, Scale
-from audits.memorisation.pictures import working_pictures
+from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.verdict import Calibration, calibrate
@@ -35,6 +38,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the phase, how much is done, and of how much."""
 
 _BACKGROUND = 300
+_BLURRED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class PreparedMemorisation:
         exact = self.exact.find(sha256, pixels)
         timer("exact")
         framed, moved = self.matcher.match(queries, timer=timer)
-        matches, by_move = self.calibration.combine(framed, moved)
+        matches, by_move = self.calibration.combine(framed, moved, sharpness(queries))
         near, verified = self.calibration.decide(matches, by_move)
         is_exact = exact >= 0
         nearest = np.where(is_exact, exact, matches.image)
@@ -179,8 +183,9 @@ class PreparedMemorisation:
         n = min(self.config.planted_per_transform, len(self.private))
         rows = rng.permutation(len(self.private))[:n]
         copies = plant(self.private.pixels[np.sort(rows)], name, rng)
-        framed, moved = self.matcher.match(working_pictures(copies))
-        matches, by_move = self.calibration.combine(framed, moved)
+        queries = working_pictures(copies)
+        framed, moved = self.matcher.match(queries)
+        matches, by_move = self.calibration.combine(framed, moved, sharpness(queries))
         _, verified = self.calibration.decide(matches, by_move)
         groups = self.exact.groups
         same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, np.sort(rows), strict=True)]
@@ -242,6 +247,8 @@ def prepare(
     framed, moved = matcher.match(unseen)
     calibrated = calibrate(framed, moved, background)
     timer("calibration")
+    calibrated = _focused(calibrated, matcher, unseen, (framed, moved), seed)
+    timer("blurred calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
         NearCopy(
@@ -276,10 +283,28 @@ def _background(matcher: Matcher, private: ImageSet, exact: ExactLookup, seed: i
     _, patients = np.unique(private.patients, return_inverse=True)
     barred = (patients[rows, None] == patients[None]) | (groups[rows, None] == groups[None])
     framed, moved = matcher.match(matcher.originals.take(torch.from_numpy(rows)), barred)
-    found = framed.bands[framed.image >= 0]
+    found = framed.figures[framed.image >= 0]
     scale = Scale.measure(found) if len(found) >= 2 else DEFAULT_SCALE
-    rescored = tuple(m.with_score(np.where(m.image >= 0, scale.score(m.bands), m.score)) for m in (framed, moved))
+    rescored = tuple(m.with_score(np.where(m.image >= 0, scale.score(m.figures), m.score)) for m in (framed, moved))
     return (rescored[0], rescored[1]), scale
+
+
+def _focused(
+    calibrated: Calibration, matcher: Matcher, unseen: Pictures, found: tuple[Matches, Matches], seed: int
+) -> Calibration:
+    """The calibration with what blur does to the scores of unseen images; as it is where these are too few to tell."""
+    if calibrated.held_on != "calibration":
+        return calibrated
+    kept = np.setdiff1d(np.arange(len(unseen)), calibrated.natural)
+    rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(kept)[:_BLURRED])
+    steps = [(float(np.median(sharpness(unseen.take(torch.from_numpy(kept))))), *tail_line(calibrated.scores))]
+    for sigma in STEPS:
+        seen = blurred(unseen.take(torch.from_numpy(rows)), sigma)
+        matches, _ = calibrated.combine(*matcher.match(seen), sharpness(seen))
+        steps.append((float(np.median(sharpness(seen))), *tail_line(matches.score)))
+    focused = replace(calibrated, focus=Focus(*zip(*steps, strict=True)))
+    corrected, _ = focused.combine(*found, sharpness(unseen))
+    return replace(focused, scores=np.sort(corrected.score[kept]))
 
 
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
@@ -293,6 +318,7 @@ def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
             "natural": made.natural,
             "natural_moved": made.natural_moved,
             "held_on": made.held_on,
+            "focus": asdict(made.focus),
         },
         "copies": [[c.file, c.private, c.score, c.transform] for c in prepared.calibration_copies],
         "planted": [[c.transform, c.n, c.found, c.scores] for c in prepared.planted_counts],
@@ -316,6 +342,7 @@ def _restore(
     made = dict(record["calibration"])
     made["penalty"] = math.inf if made["penalty"] is None else made["penalty"]
     made["natural"] = tuple(made["natural"])
+    made["focus"] = Focus(**{name: tuple(values) for name, values in made["focus"].items()})
     proximity = (
         Proximity.build(encoder, arrays["bank"], working_pictures(against.pixels).grey, seed) if len(against) else None
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audits.memorisation.calibration import conformal_p_values, tail_threshold
+from audits.memorisation.focus import Focus
 from audits.memorisation.matching import NOTHING, Matches
 
 __all__ = ["Calibration", "calibrate"]
@@ -20,6 +21,7 @@ NEAR_RATE = 1e-4
 """The same for near copies."""
 
 _MARGIN = 0.3
+_AS_IT_IS = Focus()
 _MIN_CORRELATION = 0.35
 _MIN_AREA = 0.5
 _MIN_AREA_MOVED = 0.3
@@ -31,8 +33,9 @@ class Calibration:
     """What unseen images score, and the thresholds drawn from it.
 
     `scores` are those of the calibration images, sorted; `natural` counts the ones left out because they are themselves
-    copies of private images. `penalty` is taken off the score of moved matches (crops, turns, shifts); infinite where real
-    images of other patients match private ones that way too, since such a match then proves nothing.
+    copies of private images. `focus` takes out what blur adds to a score. `penalty` is taken off the score of moved matches
+    (crops, turns, shifts); infinite where real images of other patients match private ones that way too, since such a match
+    then proves nothing.
     """
 
     scores: NDArray[np.float64]
@@ -42,12 +45,15 @@ class Calibration:
     natural: tuple[int, ...]
     natural_moved: int
     held_on: str
+    focus: Focus = _AS_IT_IS
 
-    def combine(self, framed: Matches, moved: Matches) -> tuple[Matches, NDArray[np.bool_]]:
-        """The better match of each query under one score, and whether it is a moved one."""
+    def combine(self, framed: Matches, moved: Matches, sharpness: NDArray[np.float64]) -> tuple[Matches, NDArray[np.bool_]]:
+        """The better match of each query, whose sharpness is given, under one score, and whether it is a moved one."""
         lowered = moved.with_score(np.maximum(moved.score - self.penalty, NOTHING))
         better = lowered.score > framed.score
-        return lowered.where(better, framed), better
+        found = lowered.where(better, framed)
+        corrected = np.where(found.image >= 0, self.focus.correct(found.score, sharpness), found.score)
+        return found.with_score(np.maximum(corrected, NOTHING)), better
 
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Conformal p-values (n,): valid for images drawn like the calibration images."""

@@ -39,12 +39,13 @@ def config(private: str) -> str:
 
 
 def few(lesions: Lesions, folder: Path) -> None:
-    """The first 60 private images as a set of their own."""
-    lines = (lesions.private / "metadata.csv").read_text().splitlines()[: FEW + 1]
+    """Sixty private images, evenly spread over the list, as a set of their own."""
+    header, *rows = (lesions.private / "metadata.csv").read_text().splitlines()
+    chosen = rows[:: len(rows) // FEW][:FEW]
     (folder / "images").mkdir(parents=True)
-    (folder / "metadata.csv").write_text("\n".join(lines) + "\n")
-    for line in lines[1:]:
-        name = line.split(",")[0]
+    (folder / "metadata.csv").write_text("\n".join([header, *chosen]) + "\n")
+    for row in chosen:
+        name = row.split(",")[0]
         (folder / name).write_bytes((lesions.private / name).read_bytes())
 
 

@@ -19,7 +19,7 @@ def test_copies_agree_in_every_band_and_unrelated_images_in_none():
     private, other = textures(20, 1, 64), textures(20, 2, 64)
     copied = evidence(plant(private, "jpeg-40", np.random.default_rng(1)), private)
     unrelated = evidence(other, private)
-    assert (copied.bands.min(0).values > unrelated.bands.max(0).values).all()
+    assert (copied.figures.min(0).values > unrelated.figures.max(0).values).all()
     assert copied.area.min() > 0.9
     assert unrelated.area.max() < 0.4
 
@@ -29,7 +29,7 @@ def test_brightness_changes_the_colour_and_not_the_detail():
     dark = (private * 0.7).astype(np.uint8)
     copied = evidence(dark, private)
     assert copied.correlation.min() > 0.95
-    assert copied.bands[:, 3].max() < evidence(private, private).bands[:, 3].min() - 1
+    assert copied.figures[:, 3].max() < evidence(private, private).figures[:, 3].min() - 1
 
 
 def test_the_copied_area_is_the_share_that_was_copied():
@@ -42,5 +42,5 @@ def test_the_copied_area_is_the_share_that_was_copied():
 def test_flat_images_are_no_evidence():
     flat = np.full((2, 64, 64, 3), 120, np.uint8)
     found = evidence(flat, textures(2, 6, 64))
-    assert torch.isfinite(found.bands).all()
+    assert torch.isfinite(found.figures).all()
     assert found.correlation.abs().max() < 0.05
