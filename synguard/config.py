@@ -128,7 +128,8 @@ class MembershipConfig(_Config):
     draws: Positive = 2
     permutations: Annotated[int, Field(ge=199)] = 299
     """With fewer than 199 no p-value of a split could fall below 0.01 often enough to be called."""
-    resamples: Positive = 1000
+    resamples: Annotated[int, Field(ge=200)] = 1000
+    """With a handful the bounds shrink to a point, and whatever was measured would pass for certain."""
 
 
 class LabelsConfig(_Config):

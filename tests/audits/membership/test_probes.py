@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from audits.membership import run
 from audits.membership.black_box import NearestNeighbour, PixelSpace, nearest_distances
@@ -40,6 +41,13 @@ def audit(drawn, denoiser=None, *, config=FAST, conditions=None, synthetic=None,
 def test_too_few_permutations_to_reject_a_split_are_refused(clean):
     with pytest.raises(InputError, match=r"audits\.membership\.permutations: found 98, expected at least 199"):
         audit(clean, config=FAST.model_copy(update={"permutations": 98}))
+
+
+def test_too_few_resamples_for_a_bound_are_refused(clean):
+    with pytest.raises(InputError, match=r"audits\.membership\.resamples: found 1, expected at least 200"):
+        audit(clean, config=FAST.model_copy(update={"resamples": 1}))
+    with pytest.raises(ValidationError, match="resamples"):
+        MembershipConfig(resamples=1)
 
 
 def test_names_of_the_metrics(clean):
