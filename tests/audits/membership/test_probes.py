@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from audits.membership import run
 from audits.membership.black_box import NearestNeighbour, PixelSpace, nearest_distances
 from audits.membership.difficulty import Difficulty
-from audits.membership.probe import Arm, sample_patients
+from audits.membership.probe import Arm, Scores, sample_patients
 from audits.membership.split import Validity
+from audits.membership.verdict import judge
 from audits.membership.white_box import MultiStepLoss
 from synguard.config import AttributeConfig, MembershipConfig
 from synguard.data.conditions import ConditionSchema
@@ -181,6 +182,20 @@ def test_one_percent_cannot_be_told_from_fewer_than_a_hundred_patients():
     assert metric.state == "insufficient"
     assert metric.value is None
     assert "90" in metric.note
+
+
+def test_nobody_named_among_a_few_members_does_not_show_that_nobody_can_be():
+    drawn = world(5, members=30, each=150)
+
+    class Blind(NearestNeighbour):
+        def scores(self, arm):
+            return Scores(np.arange(len(arm)) + (0.0 if arm.images is drawn.private else 1000.0))
+
+    probe = Blind.fit(Pixels(), drawn.synthetic, drawn.roles.reference)
+    found = judge(probe, Arm.of(drawn.private), Arm.of(drawn.roles.evaluation), resamples=200, seed=0)
+    assert found.tpr == 0
+    assert found.tpr_bounds == pytest.approx((0, 1 - 0.05 ** (1 / 30)))
+    assert found.tpr_attainable[1] >= found.tpr_bounds[1]
 
 
 def test_copies_of_private_images_are_seen_from_the_release_alone(clean):
