@@ -83,6 +83,10 @@ def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: 
     if bad:
         note = f"probe {probe.name}: found {bad} of {len(members) + len(nonmembers)} scores not finite"
         return Outcome(**base, state="error", tpr_state="error", note=note)
+    if np.ptp(np.concatenate([inside.score, outside.score])) == 0:
+        # It would measure exactly a half without any spread, and pass.
+        note = f"probe {probe.name}: found one and the same score for all images"
+        return Outcome(**base, state="error", tpr_state="error", note=note)
     fewest = min(base["member_patients"], base["nonmember_patients"])
     if fewest < _SMALLEST:
         note = f"probe {probe.name}: found {fewest} patients on a side, expected at least {_SMALLEST}"

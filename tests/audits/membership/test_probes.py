@@ -150,6 +150,17 @@ def test_an_embedder_that_fails_is_an_error(clean):
     assert "flat pixels" in found[f"{BLACK}.auc"].note
 
 
+def test_an_embedder_that_sees_nothing_is_an_error(clean):
+    class Blind(Pixels):
+        def embed(self, images):
+            return np.ones_like(super().embed(images))
+
+    found, _ = audit(clean, embedder=Blind())
+    for name in ("auc", "tpr_at_fpr_0.01"):
+        assert found[f"{BLACK}.{name}"].state == "error"
+        assert "one and the same score" in found[f"{BLACK}.{name}"].note
+
+
 def test_an_invalid_split_spoils_every_verdict_but_shows_the_figures(clean):
     brighter = [np.clip(s.pixels.astype(int) + 12, 0, 255).astype(np.uint8) for s in vars_of(clean.roles)]
     names = ("calibration", "evaluation", "reference")
