@@ -21,6 +21,7 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
+from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
@@ -148,14 +149,16 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
         )
     rows, tripped = _batches(run, generator, prepared)
     with run.timings.phase("lay out"):
-        lay_out_batches(folder, rows)
+        accepted_files = lay_out_batches(folder, rows)
     if not rows["accepted"].any():
         reasons = "; ".join(rows["reason"].value_counts().index[:2])
         raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some")
     accepted = _accepted_images(folder.accepted, config)
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
-    return _conclude(run, rows, accepted, prepared, denoiser, candidates=candidates, tripped=tripped, link=link)
+    return _conclude(
+        run, rows, accepted, prepared, denoiser, candidates=candidates, files=accepted_files, tripped=tripped, link=link
+    )
 
 
 def _batches(run: OpenRun, generator: Generator, prepared: Prepared) -> tuple[pd.DataFrame, bool]:
@@ -205,9 +208,11 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
         with run.timings.phase("examine"):
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
-            accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
+            files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
         link = "no model was given" if given.model is None else link_of(base / given.model, material)
-        return _conclude(run, rows, synthetic, prepared, denoiser, candidates=synthetic, tripped=False, link=link)
+        return _conclude(
+            run, rows, synthetic, prepared, denoiser, candidates=synthetic, files=files, tripped=False, link=link
+        )
 
 
 def _examine_given(
@@ -239,6 +244,7 @@ def _conclude(
     denoiser: Denoiser | None,
     *,
     candidates: ImageSet,
+    files: Manifest,
     tripped: bool,
     link: str,
 ) -> RunResult:
@@ -247,7 +253,16 @@ def _conclude(
     )
     with run.timings.phase("conclude"):
         key = conclude(
-            run.folder, rows, results, prepared, run.config, run.policy, candidates=candidates, tripped=tripped, link=link
+            run.folder,
+            rows,
+            results,
+            prepared,
+            run.config,
+            run.policy,
+            candidates=candidates,
+            accepted=files,
+            tripped=tripped,
+            link=link,
         )
     run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)
