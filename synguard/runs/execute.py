@@ -30,7 +30,7 @@ from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, train_generator
-from synguard.runs.material import Material, check_different_folders, read_material, read_synthetic
+from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
 from synguard.runs.plan import Attempt, Queue, plan_conditions
 from synguard.runs.prepare import Prepared, prepare
@@ -57,9 +57,9 @@ def generate_and_audit(
     if settings.generator.kind == "folder":
         return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
     check_different_folders(settings, base, None)
-    check_generator(settings, base)
+    digest = check_generator(settings, base)
     material = read_material(settings, base, progress)
-    run = OpenRun.open(target, settings, base, material, policy, resume=resume, progress=progress)
+    run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     with run.recorded():
@@ -189,7 +189,8 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config
     material = read_material(config, base, progress)
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
-    run = OpenRun.open(target, config, base, material, given.policy, resume=resume, progress=progress)
+    digest = f"{synthetic.digest} {labels_digest(asked)}"
+    run = OpenRun.open(target, config, base, material, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     denoiser = model if isinstance(model, Denoiser) else None

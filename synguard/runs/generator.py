@@ -34,10 +34,14 @@ def device_of(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_generator(config: RunConfig, base: Path) -> None:
-    """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size."""
-    if config.generator.path is not None:
-        open_generator(config, base, base / config.generator.path)
+def check_generator(config: RunConfig, base: Path) -> str:
+    """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size.
+
+    Returns its digest, "" where the run trains its own.
+    """
+    if config.generator.path is None:
+        return ""
+    return open_generator(config, base, base / config.generator.path).digest
 
 
 def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.runs.progress import Progress
 
-__all__ = ["Material", "check_different_folders", "read_material", "read_synthetic", "without"]
+__all__ = ["Material", "check_different_folders", "labels_digest", "read_material", "read_synthetic", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Material:
     duplicates: tuple[Duplicate, ...]
     holdout_images: int
     """Images in the holdout as it was given."""
+
+    @property
+    def labels_digest(self) -> str:
+        """sha256 of the typed conditions of all real images, which the digests of the sets leave out."""
+        return labels_digest(self.private_conditions, self.conditions_of(self.holdout))
 
     def conditions_of(self, images: ImageSet) -> pd.DataFrame:
         """The typed conditions of real images."""
@@ -54,6 +60,11 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
     """Read the images that are to be released."""
     return _read(config, DataSource(path=path), "synthetic", base, progress)
+
+
+def labels_digest(*frames: pd.DataFrame) -> str:
+    """sha256 of typed conditions, in the order of their rows."""
+    return hashlib.sha256("\f".join(frame.to_csv(index=False) for frame in frames).encode()).hexdigest()
 
 
 def check_different_folders(config: RunConfig, base: Path, synthetic: str | None) -> None:

@@ -196,3 +196,30 @@ def test_commands_around_a_run(
     assert (world / "candidates" / "UNAUDITED").is_file()
     assert command(monkeypatch, "init", world / "fresh") == 0
     assert command(monkeypatch, "policy", "lint", world / "fresh" / "policy.yaml") == 0
+
+
+@pytest.mark.parametrize("what", ["images", "labels"])
+def test_a_run_of_given_images_is_not_resumed_with_others(
+    tmp_path: Path, world: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    """Probes that are kept from before say nothing about what was put into the folder since."""
+    shutil.copytree(result.folder / "accepted", tmp_path / "made")
+    given = CONFIG.replace("generator:\n", "generator:\n  kind: folder\n  path: made\n")
+    (tmp_path / "synguard.yaml").write_text(
+        given.replace("path: private", f"path: {world / 'private'}").replace("path: holdout", f"path: {world / 'holdout'}")
+    )
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("synguard.runs.execute.prepare", interrupted)
+    with pytest.raises(RuntimeError):
+        synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run")
+    if what == "images":
+        target = next((tmp_path / "made" / "images").iterdir())
+        shutil.copyfile(next((world / "private" / "images").iterdir()), target)
+    else:
+        table = tmp_path / "made" / "metadata.jsonl"
+        table.write_text(table.read_text().replace('"eye_side": "left"', '"eye_side": "right"'))
+    with pytest.raises(InputError, match="other images, labels"):
+        synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run", resume=True)
