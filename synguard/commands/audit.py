@@ -82,7 +82,7 @@ def audit(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--edition", type=click.Choice(["internal", "public"]), default="internal", show_default=True)
 def report(run: Path, edition: str) -> None:
-    """Write the report of a run again, from what the run recorded.
+    """Write the report of a run again, from what the run recorded. Ends with 30 where the record was changed since.
 
     \b
     Example:
@@ -90,8 +90,10 @@ def report(run: Path, edition: str) -> None:
     """
     from reports import render
     from synguard.runs.listing import require_finished
+    from synguard.runs.result import load_result
 
     require_finished(run)
+    load_result(run)  # nothing is reported that was not signed
     click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
 
 

@@ -135,7 +135,8 @@ def conclude(
             "link": link,
         },
     )
-    key = write_results(folder.path, decision, metrics, context, sign_too=("manifest.json", "images.parquet"))
+    signed = ("manifest.json", "images.parquet", "evidence.json")
+    key = write_results(folder.path, decision, metrics, context, sign_too=signed)
     ci.write_ci(folder.path, decision, policy)
     return key
 

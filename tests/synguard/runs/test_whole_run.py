@@ -223,3 +223,18 @@ def test_a_run_of_given_images_is_not_resumed_with_others(
         table.write_text(table.read_text().replace('"eye_side": "left"', '"eye_side": "right"'))
     with pytest.raises(InputError, match="other images, labels"):
         synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("name", ["results.json", "evidence.json", "images.parquet", "manifest.json", "accepted"])
+def test_a_record_that_was_changed_is_not_reported(
+    tmp_path: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    run = tmp_path / "run"
+    shutil.copytree(result.folder, run)
+    shutil.rmtree(run / "report")
+    path = next((run / "accepted" / "images").iterdir()) if name == "accepted" else run / name
+    path.write_bytes(path.read_bytes().replace(b'"insufficient"', b'"pass"').replace(b'"fail"', b'"pass"') + b"\n")
+    for edition in ("internal", "public"):
+        assert command(monkeypatch, "report", run, "--edition", edition) == 30
+        assert path.name in capsys.readouterr().err
+    assert not (run / "report").exists()
