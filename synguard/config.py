@@ -185,6 +185,7 @@ class RunConfig(_Config):
     """A built-in policy's name or the path of a policy file."""
     audits: AuditConfig = AuditConfig()
     skip_unreadable: bool = False
+    """Leave out unreadable images of the holdout and of what is to be released. A private image is never left out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def path(self, value: str, base: Path) -> Path:

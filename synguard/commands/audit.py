@@ -25,7 +25,7 @@ __all__ = ["COMMANDS"]
 @click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels at which images are audited.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
 @click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
-@click.option("--skip-unreadable", is_flag=True, help="Count and report unreadable images instead of stopping.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable images, private ones excepted.")
 @options.out
 @options.fail_on_warn
 @options.as_json

@@ -44,9 +44,12 @@ class Material:
 
 
 def read_material(config: RunConfig, base: Path, progress: Progress) -> Material:
-    """Read private set and holdout at the run's size, parse their conditions, and find what they share."""
-    private = _read(config, config.private, "private", base, progress)
-    holdout = _read(config, config.holdout, "holdout", base, progress)
+    """Read private set and holdout at the run's size, parse their conditions, and find what they share.
+
+    No private image is ever skipped: its copies could not be searched for, and would pass unseen.
+    """
+    private = _read(config, config.private, "private", base, progress, skip_unreadable=False)
+    holdout = _read(config, config.holdout, "holdout", base, progress, skip_unreadable=config.skip_unreadable)
     schema = ConditionSchema(config.conditions)
     private_conditions = schema.parse(private.metadata, f"private ({config.private.path})")
     schema.parse(holdout.metadata, f"holdout ({config.holdout.path})")
@@ -59,7 +62,7 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
     """Read the images that are to be released."""
-    return _read(config, DataSource(path=path), "synthetic", base, progress)
+    return _read(config, DataSource(path=path), "synthetic", base, progress, skip_unreadable=config.skip_unreadable)
 
 
 def labels_digest(*frames: pd.DataFrame) -> str:
@@ -89,8 +92,10 @@ def without(images: ImageSet, files: tuple[str, ...] | set[str]) -> ImageSet:
     return images.take(np.array([row for row, file in enumerate(images.files) if file not in drop], dtype=np.int64))
 
 
-def _read(config: RunConfig, source: DataSource, name: str, base: Path, progress: Progress) -> ImageSet:
+def _read(
+    config: RunConfig, source: DataSource, name: str, base: Path, progress: Progress, *, skip_unreadable: bool
+) -> ImageSet:
     progress(f"read {name} images", 0, 1)
-    images = read_images(source, size=config.image_size, name=name, base=base, skip_unreadable=config.skip_unreadable)
+    images = read_images(source, size=config.image_size, name=name, base=base, skip_unreadable=skip_unreadable)
     progress(f"read {name} images", 1, 1)
     return images

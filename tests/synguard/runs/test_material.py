@@ -1,0 +1,39 @@
+"""What is read before a run, and what may be left out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synguard.config import DataSource, RunConfig
+from synguard.data.phantom import write_phantoms
+from synguard.errors import UnreadableImageError
+from synguard.runs.material import read_material
+from synguard.runs.progress import silent
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    for name, first in (("private", 0), ("holdout", 4)):
+        write_phantoms(tmp_path / name, patients=4, images_per_patient=1, size=32, seed=1, first_patient=first)
+    sources = {name: DataSource(path=name) for name in ("private", "holdout")}
+    return RunConfig(image_size=32, skip_unreadable=True, **sources)
+
+
+def spoil(folder: Path) -> str:
+    path = sorted((folder / "images").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:100])
+    return path.name
+
+
+def test_a_private_image_that_cannot_be_read_is_never_skipped(tmp_path: Path, config: RunConfig):
+    """A release could hold a copy of it, and nothing would be there to find it by."""
+    name = spoil(tmp_path / "private")
+    with pytest.raises(UnreadableImageError, match=name):
+        read_material(config, tmp_path, silent)
+
+
+def test_a_holdout_image_that_cannot_be_read_is_skipped_and_named(tmp_path: Path, config: RunConfig):
+    name = spoil(tmp_path / "holdout")
+    assert read_material(config, tmp_path, silent).holdout.skipped == (f"images/{name}",)
