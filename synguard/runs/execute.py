@@ -32,7 +32,7 @@ from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, train_generator
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
-from synguard.runs.plan import Attempt, Queue, plan_conditions
+from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
 from synguard.runs.prepare import Prepared, prepare
 from synguard.runs.progress import Progress, silent
 from synguard.runs.result import RunResult, load_result
@@ -59,11 +59,12 @@ def generate_and_audit(
     check_different_folders(settings, base, None)
     digest = check_generator(settings, base)
     material = read_material(settings, base, progress)
+    conditions = _planned(settings, material)
     run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     with run.recorded():
-        return _generate(run, material)
+        return _generate(run, material, conditions)
 
 
 def audit(
@@ -128,7 +129,15 @@ class _Given:
         return str(self.config.generator.path)
 
 
-def _generate(run: OpenRun, material: Material) -> RunResult:
+def _planned(config: RunConfig, material: Material) -> pd.DataFrame:
+    """The conditions of all slots."""
+    patients = material.private.patients.tolist()
+    planned = plan_conditions(material.private_conditions, patients, config.release.images, config.seed)
+    refuse_private_texts(planned, material.private_conditions, patients, material.schema)
+    return planned
+
+
+def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> RunResult:
     config, folder = run.config, run.folder
     with run.timings.phase("train"):
         trained = run.base / config.generator.path if config.generator.path else folder.generator
@@ -147,7 +156,7 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
             device=device_of(config),
             progress=run.progress,
         )
-    rows, tripped = _batches(run, generator, prepared)
+    rows, tripped = _batches(run, generator, prepared, conditions)
     with run.timings.phase("lay out"):
         accepted_files = lay_out_batches(folder, rows)
     if not rows["accepted"].any():
@@ -161,11 +170,8 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
     )
 
 
-def _batches(run: OpenRun, generator: Generator, prepared: Prepared) -> tuple[pd.DataFrame, bool]:
-    config, material = run.config, prepared.material
-    conditions = plan_conditions(
-        material.private_conditions, material.private.patients.tolist(), config.release.images, config.seed
-    )
+def _batches(run: OpenRun, generator: Generator, prepared: Prepared, conditions: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    config = run.config
     limit = int(config.release.images * config.release.max_attempts)
     queue = Queue(config.release.images, config.generator.sampling.batch_size, limit)
     with run.timings.phase("generate and examine"):
@@ -189,6 +195,7 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config
     material = read_material(config, base, progress)
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
+    refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
     digest = f"{synthetic.digest} {labels_digest(asked)}"
     run = OpenRun.open(target, config, base, material, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:

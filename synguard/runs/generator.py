@@ -16,7 +16,7 @@ from synguard.runs.configuration import load_config
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import whole_folder
 from synguard.runs.material import Material
-from synguard.runs.plan import attempt_seed, plan_conditions
+from synguard.runs.plan import attempt_seed, plan_conditions, refuse_private_texts
 from synguard.runs.progress import Progress
 
 __all__ = ["check_generator", "device_of", "generate_only", "link_of", "open_generator", "train_generator", "train_only"]
@@ -103,9 +103,11 @@ def generate_only(path: Path, out: Path, *, images: int | None, progress: Progre
     if out.exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the candidates")
     private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
-    conditions = ConditionSchema(config.conditions).parse(private.metadata, f"private ({config.private.path})")
+    schema, patients = ConditionSchema(config.conditions), private.patients.tolist()
+    conditions = schema.parse(private.metadata, f"private ({config.private.path})")
     generator = open_generator(config, path.parent, path.parent / config.generator.path)
-    asked = plan_conditions(conditions, private.patients.tolist(), images or config.release.images, config.seed)
+    asked = plan_conditions(conditions, patients, images or config.release.images, config.seed)
+    refuse_private_texts(asked, conditions, patients, schema)
     seeds = [attempt_seed(config.seed, slot, 0) for slot in range(len(asked))]
     with whole_folder(out) as scratch:
         (scratch / "images").mkdir()
