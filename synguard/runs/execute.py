@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from audits.memorisation.folder import is_index
 from synguard.config import (
     AttributeConfig,
     AuditConfig,
@@ -93,6 +94,8 @@ def audit(
     """
     if Path(out).exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the run")
+    if index is not None and not is_index(index / "index"):
+        raise InputError.of(index, "no index", "a folder that `synguard index build` made")
     base = Path.cwd()
     memorisation = MemorisationConfig() if batch_size is None else MemorisationConfig(batch_size=batch_size)
     sources = [DataSource(path=str(private), patient=patient), DataSource(path=str(holdout), patient=patient)]
