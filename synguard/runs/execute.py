@@ -30,7 +30,7 @@ from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
-from synguard.runs.generator import check_generator, device_of, link_of, open_generator, train_generator
+from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
 from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
@@ -58,9 +58,12 @@ def generate_and_audit(
     if settings.generator.kind == "folder":
         return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
     check_different_folders(settings, base, None)
-    digest = check_generator(settings, base)
+    given = check_generator(settings, base)
     material = read_material(settings, base, progress)
+    if settings.generator.path is not None:
+        require_link(settings, given, link_of(base / settings.generator.path, material))
     conditions = _planned(settings, material)
+    digest = "" if given is None else given.digest
     run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
@@ -199,6 +202,8 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     material = read_material(config, base, progress)
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
     refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
+    link = "no model was given" if given.model is None else link_of(base / given.model, material)
+    require_link(config, model, link)
     digest = f"{synthetic.digest} {labels_digest(asked)}"
     run = OpenRun.open(target, config, base, material, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
@@ -220,7 +225,6 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
-        link = "no model was given" if given.model is None else link_of(base / given.model, material)
         return _conclude(
             run, rows, synthetic, prepared, denoiser, candidates=synthetic, files=files, tripped=False, link=link
         )

@@ -10,8 +10,8 @@ from generation.train import train
 from synguard.config import RunConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
-from synguard.errors import InputError
-from synguard.protocols import Generator
+from synguard.errors import EvidenceError, InputError
+from synguard.protocols import Denoiser, Generator
 from synguard.runs.configuration import load_config
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import whole_folder
@@ -19,8 +19,18 @@ from synguard.runs.material import Material
 from synguard.runs.plan import attempt_seed, plan_conditions, refuse_private_texts
 from synguard.runs.progress import Progress
 
-__all__ = ["check_generator", "device_of", "generate_only", "link_of", "open_generator", "train_generator", "train_only"]
+__all__ = [
+    "check_generator",
+    "device_of",
+    "generate_only",
+    "link_of",
+    "open_generator",
+    "require_link",
+    "train_generator",
+    "train_only",
+]
 
+UNVERIFIED = "link unverified"
 _TOGETHER = 250
 """Images generated between two reports of progress."""
 
@@ -34,14 +44,12 @@ def device_of(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_generator(config: RunConfig, base: Path) -> str:
+def check_generator(config: RunConfig, base: Path) -> Generator | None:
     """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size.
 
-    Returns its digest, "" where the run trains its own.
+    Returns it, None where the run trains its own.
     """
-    if config.generator.path is None:
-        return ""
-    return open_generator(config, base, base / config.generator.path).digest
+    return None if config.generator.path is None else open_generator(config, base, base / config.generator.path)
 
 
 def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
@@ -74,10 +82,19 @@ def link_of(folder: Path, material: Material) -> str:
         card = json.loads((folder / "model_card.json").read_text())
         digest = card["training"]["private_digest"]
     except (OSError, ValueError, KeyError, TypeError):
-        return "link unverified: the model does not say what it was trained on"
+        return f"{UNVERIFIED}: the model does not say what it was trained on"
     if digest != material.private.digest:
-        return "link unverified: the model card names another private set than the one given"
+        return f"{UNVERIFIED}: the model card names another private set than the one given"
     return "the model card names this private set; that the model made these images was not checked"
+
+
+def require_link(config: RunConfig, model: object, link: str) -> None:
+    """EvidenceError where a model that is to be released was not trained on the private set, as far as its card says.
+
+    White-box probes would find no member in it, since none of them ever was one, and pass.
+    """
+    if "model" in config.release.covers and isinstance(model, Denoiser) and link.startswith(UNVERIFIED):
+        raise EvidenceError(f"{link}: expected the model of this private set, since the model is to be released")
 
 
 def train_only(path: Path, out: Path, *, progress: Progress) -> Path:

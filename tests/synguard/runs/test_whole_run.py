@@ -14,7 +14,7 @@ import pytest
 import synguard
 from synguard.commands.main import main
 from synguard.data.phantom import write_phantoms
-from synguard.errors import InputError, IntegrityError
+from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.governance import manifest
 from synguard.governance.record import verify_results
 from synguard.runs.result import RunResult, load_result
@@ -238,3 +238,14 @@ def test_a_record_that_was_changed_is_not_reported(
         assert command(monkeypatch, "report", run, "--edition", edition) == 30
         assert path.name in capsys.readouterr().err
     assert not (run / "report").exists()
+
+
+def test_a_model_of_another_private_set_is_not_released(tmp_path: Path, world: Path, result: RunResult):
+    """No holdout patient was a member of it: probed with them as members it looks clean."""
+    others = {"private": world / "holdout", "holdout": world / "private", "patient": "patient", "conditions": "none"}
+    model = result.folder / "generator"
+    with pytest.raises(EvidenceError, match="names another private set"):
+        synguard.audit(
+            **others, synthetic=result.folder / "accepted", model=model, releases_model=True, size=32, out=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
