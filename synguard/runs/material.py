@@ -61,8 +61,9 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
-    """Read the images that are to be released."""
-    return _read(config, DataSource(path=path), "synthetic", base, progress, skip_unreadable=config.skip_unreadable)
+    """Read the images that are to be released; their files may hold nothing but the pictures that are examined."""
+    source = DataSource(path=path)
+    return _read(config, source, "synthetic", base, progress, skip_unreadable=config.skip_unreadable, released=True)
 
 
 def labels_digest(*frames: pd.DataFrame) -> str:
@@ -93,9 +94,18 @@ def without(images: ImageSet, files: tuple[str, ...] | set[str]) -> ImageSet:
 
 
 def _read(
-    config: RunConfig, source: DataSource, name: str, base: Path, progress: Progress, *, skip_unreadable: bool
+    config: RunConfig,
+    source: DataSource,
+    name: str,
+    base: Path,
+    progress: Progress,
+    *,
+    skip_unreadable: bool,
+    released: bool = False,
 ) -> ImageSet:
     progress(f"read {name} images", 0, 1)
-    images = read_images(source, size=config.image_size, name=name, base=base, skip_unreadable=skip_unreadable)
+    images = read_images(
+        source, size=config.image_size, name=name, base=base, skip_unreadable=skip_unreadable, released=released
+    )
     progress(f"read {name} images", 1, 1)
     return images

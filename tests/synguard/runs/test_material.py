@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from synguard.config import DataSource, RunConfig
 from synguard.data.phantom import write_phantoms
 from synguard.errors import UnreadableImageError
-from synguard.runs.material import read_material
+from synguard.runs.material import read_material, read_synthetic
 from synguard.runs.progress import silent
 
 
@@ -37,3 +38,17 @@ def test_a_private_image_that_cannot_be_read_is_never_skipped(tmp_path: Path, co
 def test_a_holdout_image_that_cannot_be_read_is_skipped_and_named(tmp_path: Path, config: RunConfig):
     name = spoil(tmp_path / "holdout")
     assert read_material(config, tmp_path, silent).holdout.skipped == (f"images/{name}",)
+
+
+def test_a_file_that_hides_something_is_not_taken_for_a_release(tmp_path: Path, config: RunConfig):
+    """The picture in the middle is what is audited; the private photograph beside it would be published with it."""
+    private, other = (Image.open(next((tmp_path / name / "images").iterdir())) for name in ("private", "holdout"))
+    wide = Image.new("RGB", (96, 32))
+    wide.paste(private, (0, 0))
+    wide.paste(other, (32, 0))
+    (tmp_path / "made").mkdir()
+    wide.save(tmp_path / "made" / "wide.png")
+    other.save(tmp_path / "made" / "plain.png")
+    assert read_synthetic(config, "made", tmp_path, silent).files == ("plain.png",)
+    with pytest.raises(UnreadableImageError, match=r"wide\.png: found 96 x 32 pixels"):
+        read_synthetic(config.model_copy(update={"skip_unreadable": False}), "made", tmp_path, silent)
