@@ -46,8 +46,12 @@ class Material:
 def read_material(config: RunConfig, base: Path, progress: Progress) -> Material:
     """Read private set and holdout at the run's size, parse their conditions, and find what they share.
 
-    No private image is ever skipped: its copies could not be searched for, and would pass unseen.
+    No private image is ever skipped: its copies could not be searched for, and would pass unseen. Both sets name their
+    patients or neither does, or a patient who is in both could not be told.
     """
+    for one, other in (("private", config.holdout), ("holdout", config.private)):
+        if other.patient is not None and getattr(config, one).patient is None:
+            raise InputError.of(f"{one}.patient", "nothing", "a metadata column with the patient id, as the other set has")
     private = _read(config, config.private, "private", base, progress, skip_unreadable=False)
     holdout = _read(config, config.holdout, "holdout", base, progress, skip_unreadable=config.skip_unreadable)
     schema = ConditionSchema(config.conditions)

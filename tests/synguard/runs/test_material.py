@@ -9,7 +9,7 @@ from PIL import Image
 
 from synguard.config import DataSource, RunConfig
 from synguard.data.phantom import write_phantoms
-from synguard.errors import UnreadableImageError
+from synguard.errors import InputError, UnreadableImageError
 from synguard.runs.material import read_material, read_synthetic
 from synguard.runs.progress import silent
 
@@ -38,6 +38,14 @@ def test_a_private_image_that_cannot_be_read_is_never_skipped(tmp_path: Path, co
 def test_a_holdout_image_that_cannot_be_read_is_skipped_and_named(tmp_path: Path, config: RunConfig):
     name = spoil(tmp_path / "holdout")
     assert read_material(config, tmp_path, silent).holdout.skipped == (f"images/{name}",)
+
+
+@pytest.mark.parametrize("without", ["private", "holdout"])
+def test_patients_that_only_one_set_names_are_refused(tmp_path: Path, config: RunConfig, without: str):
+    """A patient in both sets would go unseen, and hide what the images give away about members."""
+    named = {name: DataSource(path=name, patient=None if name == without else "patient") for name in ("private", "holdout")}
+    with pytest.raises(InputError, match=rf"^{without}\.patient: found nothing, expected a metadata column"):
+        read_material(config.model_copy(update=named), tmp_path, silent)
 
 
 def test_a_file_that_hides_something_is_not_taken_for_a_release(tmp_path: Path, config: RunConfig):
