@@ -128,7 +128,8 @@ class MembershipConfig(_Config):
     draws: Positive = 2
     permutations: Annotated[int, Field(ge=199)] = 299
     """With fewer than 199 no p-value of a split could fall below 0.01 often enough to be called."""
-    resamples: Positive = 1000
+    resamples: Annotated[int, Field(ge=200)] = 1000
+    """With a handful the bounds shrink to a point, and whatever was measured would pass for certain."""
 
 
 class LabelsConfig(_Config):
@@ -184,6 +185,7 @@ class RunConfig(_Config):
     """A built-in policy's name or the path of a policy file."""
     audits: AuditConfig = AuditConfig()
     skip_unreadable: bool = False
+    """Leave out unreadable images of the holdout and of what is to be released. A private image is never left out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def path(self, value: str, base: Path) -> Path:

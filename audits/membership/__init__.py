@@ -33,7 +33,7 @@ from synguard.results import AuditResult, Metric
 __all__ = ["Validity", "run", "validity"]
 
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
-_FEWEST_PERMUTATIONS = 199
+_FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
 _NO_MODEL = "no model was given, so the white-box probes could not run"
 
 
@@ -77,8 +77,11 @@ def run(
 ) -> AuditResult:
     """Split validity, white-box and black-box probes. `split` is the validity where it has been assessed already.
 
-    The `embedder` must not have been trained on the private set: one that has tells members apart by itself.
+    The `embedder` must not have been trained on the private set: one that has tells members apart by itself. InputError
+    where the configuration asks for fewer resamples than a bound needs.
     """
+    if config.resamples < _FEWEST_RESAMPLES:
+        raise InputError.of("audits.membership.resamples", config.resamples, f"at least {_FEWEST_RESAMPLES}")
     started = time.perf_counter()
     split = split or validity(private, roles, conditions=conditions, config=config, seed=seed)
     members = Arm.of(private.take(sample_patients(private, config.max_members, seed)), conditions)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from audits.membership.probe import Access, Arm, Probe, Scores
 from audits.membership.split import Validity
 from synguard.metrics.catalogue import CATALOGUE
+from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.metrics.ranks import (
     auc,
     clustered_auc,
@@ -82,6 +83,10 @@ def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: 
     if bad:
         note = f"probe {probe.name}: found {bad} of {len(members) + len(nonmembers)} scores not finite"
         return Outcome(**base, state="error", tpr_state="error", note=note)
+    if np.ptp(np.concatenate([inside.score, outside.score])) == 0:
+        # It would measure exactly a half without any spread, and pass.
+        note = f"probe {probe.name}: found one and the same score for all images"
+        return Outcome(**base, state="error", tpr_state="error", note=note)
     fewest = min(base["member_patients"], base["nonmember_patients"])
     if fewest < _SMALLEST:
         note = f"probe {probe.name}: found {fewest} patients on a side, expected at least {_SMALLEST}"
@@ -107,8 +112,10 @@ def _figures(
         seed=seed,
     )
     effect = clustered_auc(inside.score, outside.score, *patients).design_effect
-    unseen, needed = len(np.unique(patients[1])), round(1 / FPR)
+    people, unseen, needed = len(np.unique(patients[0])), len(np.unique(patients[1])), round(1 / FPR)
     enough = unseen >= needed
+    tpr_found = tpr_at_fpr(inside.score, outside.score, FPR)
+    named = round(tpr_found * people)
     fpr, tpr = roc(inside.score, outside.score)
     return {
         "state": "measured",
@@ -120,10 +127,11 @@ def _figures(
         "auc_attainable": null_bounds(m, n, effect),
         "minimum_detectable_auc": minimum_detectable_auc(m, n, effect),
         "placebo_auc": _placebo(inside.score, patients[0], seed),
-        "tpr": tpr_at_fpr(inside.score, outside.score, FPR) if enough else math.nan,
-        "tpr_interval": _quantiles(at_target, 0.025),
-        "tpr_bounds": _quantiles(at_target, 0.05),
-        "tpr_attainable": _quantiles(null.tpr[:, 0], 0.05),
+        "tpr": tpr_found if enough else math.nan,
+        # Where no resample names anybody, the spread is 0 although the evidence is finite: never narrower than exact.
+        "tpr_interval": _wider(_quantiles(at_target, 0.025), clopper_pearson(named, people)),
+        "tpr_bounds": _wider(_quantiles(at_target, 0.05), clopper_pearson_bounds(named, people)),
+        "tpr_attainable": _wider(_quantiles(null.tpr[:, 0], 0.05), clopper_pearson_bounds(round(FPR * people), people)),
         "parts": tuple((name, auc(part, outside.parts[name])) for name, part in inside.parts.items()),
         "curve": tuple(
             tuple(float(value) for value in row)
@@ -146,6 +154,10 @@ def _rates(nonmembers: int) -> Floats:
 def _quantiles(values: Floats, tail: float) -> tuple[float, float]:
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _wider(ends: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(ends[0], other[0]), max(ends[1], other[1])
 
 
 def _placebo(score: Floats, patients: NDArray[np.str_], seed: int) -> float:
@@ -207,7 +219,7 @@ def metrics(prefix: str, outcomes: Sequence[Outcome], validity: Validity) -> tup
 
 _INTERVAL = (
     "percentile bootstrap of members and non-members by patient, the threshold for the rate taken anew in each resample, "
-    "no interpolation"
+    "no interpolation; for the rate at least as wide as the exact binomial one of the members' patients"
 )
 
 

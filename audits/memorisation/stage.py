@@ -30,7 +30,7 @@ from audits.memorisation.proximity import Proximity
 from audits.memorisation.verdict import Calibration, calibrate
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
-from synguard.errors import EvidenceError
+from synguard.errors import EvidenceError, IntegrityError
 
 __all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "prepare"]
 
@@ -39,6 +39,10 @@ Progress = Callable[[str, int, int], None]
 
 _BACKGROUND = 300
 _BLURRED = 300
+_PLANTED_AGAIN = 10
+"""Planted copies a transform that are looked for again in an index that was prepared earlier."""
+_ALIKE = 0.8
+"""Share of them whose scores must be as recorded. Another processor may round one over an edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +182,31 @@ class PreparedMemorisation:
             return self.planted_counts
         return tuple(self._plant(name, self.seed if seed is None else seed) for name in TRANSFORMS)
 
-    def _plant(self, name: str, seed: int) -> PlantedCount:
+    def check_sight(self, where: Path) -> None:
+        """IntegrityError where planted copies are not found as recorded: thresholds that were moved blind the audit."""
+        for count in self.planted_counts:
+            again = self._plant(count.transform, self.seed, most=_PLANTED_AGAIN)
+            whole = len(count.scores) == count.n >= again.n
+            alike = whole and np.isclose(again.scores, count.scores[: again.n], atol=0.05).mean() >= _ALIKE
+            if not alike or count.found > sum(score > self.calibration.verified for score in count.scores):
+                raise IntegrityError(
+                    f"{where}: found an index that no longer sees its planted copies ({count.transform}) as it recorded, "
+                    "expected one that nobody changed; build it anew"
+                )
+
+    def _plant(self, name: str, seed: int, most: int | None = None) -> PlantedCount:
         rng = np.random.default_rng([seed, 0x91A, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")])
         n = min(self.config.planted_per_transform, len(self.private))
-        rows = rng.permutation(len(self.private))[:n]
-        copies = plant(self.private.pixels[np.sort(rows)], name, rng)
+        rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
+        copies = plant(self.private.pixels[rows], name, rng)
         queries = working_pictures(copies)
         framed, moved = self.matcher.match(queries)
         matches, by_move = self.calibration.combine(framed, moved, sharpness(queries))
         _, verified = self.calibration.decide(matches, by_move)
         groups = self.exact.groups
-        same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, np.sort(rows), strict=True)]
+        same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, rows, strict=True)]
         found = int((verified & np.array(same)).sum())
-        return PlantedCount(name, n, found, tuple(np.round(matches.score, 4).tolist()))
+        return PlantedCount(name, len(rows), found, tuple(np.round(matches.score, 4).tolist()))
 
     def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
@@ -211,7 +227,7 @@ def prepare(
 
     `comparison` are the holdout images that the batch excess is measured against; without it, the calibration images are.
     Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
-    or one that was altered; `EvidenceError` where the private set is empty.
+    or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
     """
     if len(private) == 0:
         raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
@@ -231,7 +247,10 @@ def prepare(
     if folder is not None and is_index(folder):
         arrays, record = load_index(folder, identity)
         timer("load")
-        return _restore(private, against, arrays, record, exact, config, seed, timer)
+        restored = _restore(private, against, arrays, record, exact, config, seed, timer)
+        restored.check_sight(folder)
+        timer("planted again")
+        return restored
     unseen = working_pictures(calibration.pixels)
     others = working_pictures(against.pixels)
     known = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])

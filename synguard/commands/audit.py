@@ -25,7 +25,7 @@ __all__ = ["COMMANDS"]
 @click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels at which images are audited.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
 @click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
-@click.option("--skip-unreadable", is_flag=True, help="Count and report unreadable images instead of stopping.")
+@click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable images, private ones excepted.")
 @options.out
 @options.fail_on_warn
 @options.as_json
@@ -82,7 +82,7 @@ def audit(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--edition", type=click.Choice(["internal", "public"]), default="internal", show_default=True)
 def report(run: Path, edition: str) -> None:
-    """Write the report of a run again, from what the run recorded.
+    """Write the report of a run again, from what the run recorded. Ends with 30 where the record was changed since.
 
     \b
     Example:
@@ -90,8 +90,10 @@ def report(run: Path, edition: str) -> None:
     """
     from reports import render
     from synguard.runs.listing import require_finished
+    from synguard.runs.result import load_result
 
     require_finished(run)
+    load_result(run)  # nothing is reported that was not signed
     click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
 
 

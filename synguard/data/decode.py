@@ -23,7 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from synguard.errors import UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["LIMITS", "DecodeLimits", "decode_image", "image_format", "native_side", "square"]
+__all__ = ["LIMITS", "DecodeLimits", "decode_image", "image_format", "native_side", "opened", "square"]
 
 ALLOWED = "a PNG, JPEG, WebP or TIFF image"
 
@@ -79,7 +79,7 @@ def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = L
 
     Raises UnreadableImageError.
     """
-    with _opened(data, where, limits) as image:
+    with opened(data, where, limits) as image:
         if _more_than_one(image):
             raise UnreadableImageError.of(where, f"a {image.format} file with several frames or pages", "a single image")
         if isinstance(image, PngImageFile):
@@ -91,12 +91,12 @@ def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = L
 
 def native_side(data: bytes, *, where: str, limits: DecodeLimits = LIMITS) -> int:
     """The shorter side in pixels that the header of an image file announces. Raises UnreadableImageError."""
-    with _opened(data, where, limits) as image:
+    with opened(data, where, limits) as image:
         return min(image.size)
 
 
 @contextmanager
-def _opened(data: bytes, where: str, limits: DecodeLimits) -> Iterator[ImageFile]:
+def opened(data: bytes, where: str, limits: DecodeLimits = LIMITS) -> Iterator[ImageFile]:
     """The image in a file whose size and format are allowed; nothing is decoded yet."""
     if len(data) > limits.bytes:
         raise UnreadableImageError.of(where, f"a file of {len(data):,} bytes", f"at most {limits.bytes:,}")

@@ -25,6 +25,7 @@ from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_na
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
 from synguard.data.decode import LIMITS, decode_image, image_format, native_side, square
 from synguard.data.images import ImageSet
+from synguard.data.unexamined import refuse_unexamined
 from synguard.errors import InputError, UnreadableImageError
 from synguard.protocols import Images
 
@@ -53,6 +54,7 @@ def read_images(
     name: str,
     base: Path | None = None,
     skip_unreadable: bool = False,
+    released: bool = False,
     progress: Progress | None = None,
 ) -> ImageSet:
     """All images of a source, decoded to `size` x `size` RGB; see `decode.decode_image` for how.
@@ -67,14 +69,15 @@ def read_images(
 
     Metadata columns are pandas `string`, empty cells NA. Raises InputError for anything that is missing, named twice,
     unlisted or outside the folder, UnreadableImageError naming the first image that cannot be decoded and how many cannot;
-    with `skip_unreadable` these are left out and listed in `ImageSet.skipped`.
+    with `skip_unreadable` these are left out and listed in `ImageSet.skipped`. With `released`, files that hold more than
+    the picture that is examined count among them (`unexamined.refuse_unexamined`).
     """
     store, file, wanted = _locate(source.path, base or Path.cwd())
     if file is not None and file.endswith(".npz"):
         images = _read_medmnist(store, file, wanted, size, name, progress)
     else:
         table = _folder_table(store) if file is None else _path_table(store, file)
-        images = _read_files(store, table, size, name, skip_unreadable, progress)
+        images = _read_files(store, table, size, name, skip_unreadable, released, progress)
     where = f"{store.where}/{file}" if file else store.where
     return images if source.patient is None else _with_patients(images, source.patient, where)
 
@@ -160,7 +163,13 @@ def _is_image(store: Store, name: str) -> bool:
 
 
 def _read_files(
-    store: Store, table: pd.DataFrame, size: int, name: str, skip_unreadable: bool, progress: Progress | None
+    store: Store,
+    table: pd.DataFrame,
+    size: int,
+    name: str,
+    skip_unreadable: bool,
+    released: bool,
+    progress: Progress | None,
 ) -> ImageSet:
     names = [str(value) for value in table["file_name"]]
     pixels = _allocate(len(names), size)
@@ -168,7 +177,10 @@ def _read_files(
     def read(row: int) -> str | UnreadableImageError:
         try:
             data = store.read(names[row], LIMITS.bytes)
-            pixels[row] = decode_image(data, size=size, where=f"{store.where}/{names[row]}")
+            where = f"{store.where}/{names[row]}"
+            pixels[row] = decode_image(data, size=size, where=where)
+            if released:
+                refuse_unexamined(data, where)
         except UnreadableImageError as error:
             return error
         return hashlib.sha256(data).hexdigest()

@@ -11,6 +11,7 @@ How one limit is held against one metric:
   An audit that errored is missing evidence too, not an internal error: the run is whole, its record is signed, and
   a fail elsewhere still decides (20 before 22). Exit 1 is left for runs that could not write their results.
 - A copy that was seen is a breach, even where the holdout is spoilt: broken limits on a census fail in every state.
+- A copy in what would be released fails under any policy, also under one that does not ask for copies.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ _EXIT: dict[Status, ExitCode] = {
     "waived": ExitCode.PASS,
     "pass": ExitCode.PASS,
 }
+_COPIES = ("memorisation.exact_copies", "memorisation.verified_copies")
+"""Of these no policy may let one into the release."""
 _SIDE = {"lower": 0, "upper": 1}
 """Which of a metric's two bounds is the unfavourable one, by what the catalogue holds it on."""
 
@@ -71,7 +74,33 @@ def decide(policy: Policy, metrics: Sequence[Metric], *, released: Sequence[str]
     if unspoken or not released:
         what = f"a release of {' and '.join(unspoken)}" if unspoken else "a release of nothing"
         results.append(_about_policy("release-covered", f"the policy {policy.name} says nothing about {what}"))
+    results += _copies_let_through(metrics, results)
     return _combine(policy, results, fail_on_warn)
+
+
+def _copies_let_through(metrics: Sequence[Metric], results: Sequence[CheckResult]) -> list[CheckResult]:
+    """A fail for each kind of copy in what would be released that no check of the policy fails."""
+    failed = {(result.metric, result.group) for result in results if result.status == "fail"}
+    return [
+        CheckResult(
+            id="copies-in-release",
+            metric=metric.name,
+            group=metric.group,
+            status="fail",
+            reason=wording.copies_let_through(metric),
+            value=metric.value,
+            interval=metric.interval,
+            bound=metric.value,
+            limit="above 0 images",
+            unit=metric.unit,
+            n=metric.n,
+            blocker=True,
+            title="No copy in what would be released",
+        )
+        for metric in metrics
+        if metric.name in _COPIES and metric.group == "accepted" and (metric.value or 0) > 0
+        if (metric.name, metric.group) not in failed
+    ]
 
 
 def _applies(check: Check, released: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from synguard.governance.policy import Check, Policy
 from synguard.metrics.catalogue import CATALOGUE, MetricSpec
 from synguard.results import CheckResult, Metric, Status
 
-__all__ = ["all_passed", "figure", "missing", "sentence", "small_groups", "without_names"]
+__all__ = ["all_passed", "copies_let_through", "figure", "missing", "sentence", "small_groups", "without_names"]
 
 
 def sentence(
@@ -49,6 +49,12 @@ def missing(check: Check, group: str | None) -> str:
     """For a metric that is not among the results."""
     which = "any group of it" if check.each_group else "it"
     return f"{_name(check.metric, group)}: the results do not have {which}, and a check without evidence does not pass."
+
+
+def copies_let_through(metric: Metric) -> str:
+    """For copies in what would be released that the policy did not stop."""
+    found = figure(metric, CATALOGUE[metric.name])
+    return f"{_name(metric.name, metric.group)}: {found}; a copy in what would be released fails under any policy."
 
 
 def small_groups(check: Check, small: Sequence[Metric]) -> str:

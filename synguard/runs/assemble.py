@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from synguard.data.images import ImageSet
 from synguard.errors import IntegrityError
+from synguard.governance import manifest
+from synguard.governance.manifest import Manifest
 from synguard.protocols import Images
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import RunFolder, whole_folder
@@ -22,49 +26,64 @@ PICTURED = 150
 """Flagged pairs that are written as pictures; the rest are rows."""
 
 
-def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> None:
-    """Put the images of committed batches into `accepted/` and `quarantine/`, each folder whole or not at all."""
+def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:
+    """Put the images of committed batches into `accepted/` and `quarantine/`, each folder whole or not at all.
+
+    Both are made anew, whatever an earlier execution left. Returns the manifest of `accepted/`; IntegrityError where an
+    image is not the one that was examined.
+    """
     for target, chosen in ((folder.accepted, rows[rows["accepted"]]), (folder.quarantine, rows[~rows["accepted"]])):
-        if target.exists():
-            continue
-        with whole_folder(target) as scratch:
+        with _made_anew(target) as scratch:
             (scratch / "images").mkdir()
-            for batch, file in zip(chosen["batch"], chosen["file"], strict=True):
-                _link(folder.batches / f"{batch:05d}" / file, scratch / file)
+            for batch, file, digest in zip(chosen["batch"], chosen["file"], chosen["sha256"], strict=True):
+                source = folder.batches / f"{batch:05d}" / file
+                _check(source, source.read_bytes(), digest)
+                _link(source, scratch / file)
             _write_metadata(scratch, chosen)
+    return manifest.build(folder.accepted)
 
 
-def accept_given(folder: RunFolder, synthetic: ImageSet, source: Path, rows: pd.DataFrame) -> None:
+def accept_given(folder: RunFolder, synthetic: ImageSet, source: Path, rows: pd.DataFrame) -> Manifest:
     """Copy the images of an audit to `accepted/`, byte for byte, so that what is decided on is what is there to release.
 
-    Images that have no file of their own (rows of a MedMNIST file) are written as PNG. IntegrityError where a file changed
-    since it was read.
+    Images that have no file of their own (rows of a MedMNIST file) are written as PNG. Returns the manifest; IntegrityError
+    where a file changed since it was read.
     """
     root = source if source.is_dir() else source.parent
-    with whole_folder(folder.accepted) as scratch:
+    with _made_anew(folder.accepted) as scratch:
         for row, file in enumerate(synthetic.files):
             path = root / file
             if source.suffix == ".npz":
                 target, data = scratch / f"{file}.png", encode_png(synthetic.pixels[row])
             else:
                 target, data = scratch / file, path.read_bytes()
-                if hashlib.sha256(data).hexdigest() != synthetic.sha256[row]:
-                    raise IntegrityError(
-                        f"{path}: found other bytes than were audited, expected {synthetic.sha256[row][:16]}"
-                    )
+                _check(path, data, synthetic.sha256[row])
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         _write_metadata(scratch, rows, suffix=".png" if source.suffix == ".npz" else "")
+    return manifest.build(folder.accepted)
 
 
 def write_pairs(folder: RunFolder, pictures: list[dict[str, Images]]) -> None:
     """Write the pictures of flagged pairs: for pair k, `pairs/000k-NAME.png` for each name."""
-    if folder.pairs.exists():
-        shutil.rmtree(folder.pairs)
-    with whole_folder(folder.pairs) as scratch:
+    with _made_anew(folder.pairs) as scratch:
         for number, panels in enumerate(pictures, start=1):
             for name, pixels in panels.items():
                 (scratch / f"{number:04d}-{name}.png").write_bytes(encode_png(pixels))
+
+
+@contextmanager
+def _made_anew(path: Path) -> Iterator[Path]:
+    """A folder to fill, in place of the one that an earlier execution may have left."""
+    with whole_folder(path) as scratch:
+        yield scratch
+        if path.exists():
+            shutil.rmtree(path)
+
+
+def _check(path: Path, data: bytes, digest: str) -> None:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise IntegrityError(f"{path}: found other bytes than were audited, expected {digest[:16]}")
 
 
 def _write_metadata(folder: Path, rows: pd.DataFrame, suffix: str = "") -> None:

@@ -16,6 +16,7 @@ from synguard.data.images import ImageSet
 from synguard.governance import ci, manifest
 from synguard.governance.files import canonical, write_private
 from synguard.governance.gate import decide
+from synguard.governance.manifest import Manifest
 from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
@@ -99,20 +100,23 @@ def conclude(
     policy: Policy,
     *,
     candidates: ImageSet,
+    accepted: Manifest,
     tripped: bool,
     link: str,
 ) -> str:
     """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
 
-    `candidates` are the pixels of all rows for the pictures of flagged pairs. Returns the public key of the signature on
+    `candidates` are the pixels of all rows for the pictures of flagged pairs, `accepted` the manifest of the images that
+    were examined and accepted: IntegrityError where others lie there by now. Returns the public key of the signature on
     results.json.
     """
+    manifest.verify(folder.accepted, accepted)
     metrics = tuple(metric for result in results for metric in result.metrics)
     metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
     decision = decide(policy, metrics, released=config.release.covers)
     public_rows(rows).to_parquet(folder.images, index=False)
     folder.images.chmod(0o600)
-    manifest.write(manifest.build(folder.accepted), folder.path / "manifest.json")
+    manifest.write(accepted, folder.path / "manifest.json")
     evidence = {result.name: dict(result.evidence) for result in results}
     flagged = _pictured(folder, rows, prepared, candidates, evidence["memorisation"]["flagged"])
     evidence["memorisation"]["flagged"] = flagged
@@ -131,7 +135,8 @@ def conclude(
             "link": link,
         },
     )
-    key = write_results(folder.path, decision, metrics, context, sign_too=("manifest.json", "images.parquet"))
+    signed = ("manifest.json", "images.parquet", "evidence.json")
+    key = write_results(folder.path, decision, metrics, context, sign_too=signed)
     ci.write_ci(folder.path, decision, policy)
     return key
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from audits.memorisation.folder import is_index
 from synguard.config import (
     AttributeConfig,
     AuditConfig,
@@ -21,6 +22,7 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
+from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
@@ -28,10 +30,10 @@ from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
-from synguard.runs.generator import check_generator, device_of, link_of, open_generator, train_generator
-from synguard.runs.material import Material, check_different_folders, read_material, read_synthetic
+from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
+from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
-from synguard.runs.plan import Attempt, Queue, plan_conditions
+from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
 from synguard.runs.prepare import Prepared, prepare
 from synguard.runs.progress import Progress, silent
 from synguard.runs.result import RunResult, load_result
@@ -56,13 +58,17 @@ def generate_and_audit(
     if settings.generator.kind == "folder":
         return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
     check_different_folders(settings, base, None)
-    check_generator(settings, base)
+    given = check_generator(settings, base)
     material = read_material(settings, base, progress)
-    run = OpenRun.open(target, settings, base, material, policy, resume=resume, progress=progress)
+    if settings.generator.path is not None:
+        require_link(settings, given, link_of(base / settings.generator.path, material))
+    conditions = _planned(settings, material)
+    digest = "" if given is None else given.digest
+    run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     with run.recorded():
-        return _generate(run, material)
+        return _generate(run, material, conditions)
 
 
 def audit(
@@ -91,6 +97,8 @@ def audit(
     """
     if Path(out).exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the run")
+    if index is not None and not is_index(index / "index"):
+        raise InputError.of(index, "no index", "a folder that `synguard index build` made")
     base = Path.cwd()
     memorisation = MemorisationConfig() if batch_size is None else MemorisationConfig(batch_size=batch_size)
     sources = [DataSource(path=str(private), patient=patient), DataSource(path=str(holdout), patient=patient)]
@@ -127,7 +135,15 @@ class _Given:
         return str(self.config.generator.path)
 
 
-def _generate(run: OpenRun, material: Material) -> RunResult:
+def _planned(config: RunConfig, material: Material) -> pd.DataFrame:
+    """The conditions of all slots."""
+    patients = material.private.patients.tolist()
+    planned = plan_conditions(material.private_conditions, patients, config.release.images, config.seed)
+    refuse_private_texts(planned, material.private_conditions, patients, material.schema)
+    return planned
+
+
+def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> RunResult:
     config, folder = run.config, run.folder
     with run.timings.phase("train"):
         trained = run.base / config.generator.path if config.generator.path else folder.generator
@@ -146,23 +162,22 @@ def _generate(run: OpenRun, material: Material) -> RunResult:
             device=device_of(config),
             progress=run.progress,
         )
-    rows, tripped = _batches(run, generator, prepared)
+    rows, tripped = _batches(run, generator, prepared, conditions)
     with run.timings.phase("lay out"):
-        lay_out_batches(folder, rows)
+        accepted_files = lay_out_batches(folder, rows)
     if not rows["accepted"].any():
         reasons = "; ".join(rows["reason"].value_counts().index[:2])
         raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some")
     accepted = _accepted_images(folder.accepted, config)
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
-    return _conclude(run, rows, accepted, prepared, denoiser, candidates=candidates, tripped=tripped, link=link)
-
-
-def _batches(run: OpenRun, generator: Generator, prepared: Prepared) -> tuple[pd.DataFrame, bool]:
-    config, material = run.config, prepared.material
-    conditions = plan_conditions(
-        material.private_conditions, material.private.patients.tolist(), config.release.images, config.seed
+    return _conclude(
+        run, rows, accepted, prepared, denoiser, candidates=candidates, files=accepted_files, tripped=tripped, link=link
     )
+
+
+def _batches(run: OpenRun, generator: Generator, prepared: Prepared, conditions: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    config = run.config
     limit = int(config.release.images * config.release.max_attempts)
     queue = Queue(config.release.images, config.generator.sampling.batch_size, limit)
     with run.timings.phase("generate and examine"):
@@ -186,7 +201,11 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config
     material = read_material(config, base, progress)
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
-    run = OpenRun.open(target, config, base, material, given.policy, resume=resume, progress=progress)
+    refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
+    link = "no model was given" if given.model is None else link_of(base / given.model, material)
+    require_link(config, model, link)
+    digest = f"{synthetic.digest} {labels_digest(asked)}"
+    run = OpenRun.open(target, config, base, material, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     denoiser = model if isinstance(model, Denoiser) else None
@@ -205,9 +224,10 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
         with run.timings.phase("examine"):
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
-            accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
-        link = "no model was given" if given.model is None else link_of(base / given.model, material)
-        return _conclude(run, rows, synthetic, prepared, denoiser, candidates=synthetic, tripped=False, link=link)
+            files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
+        return _conclude(
+            run, rows, synthetic, prepared, denoiser, candidates=synthetic, files=files, tripped=False, link=link
+        )
 
 
 def _examine_given(
@@ -239,6 +259,7 @@ def _conclude(
     denoiser: Denoiser | None,
     *,
     candidates: ImageSet,
+    files: Manifest,
     tripped: bool,
     link: str,
 ) -> RunResult:
@@ -247,7 +268,16 @@ def _conclude(
     )
     with run.timings.phase("conclude"):
         key = conclude(
-            run.folder, rows, results, prepared, run.config, run.policy, candidates=candidates, tripped=tripped, link=link
+            run.folder,
+            rows,
+            results,
+            prepared,
+            run.config,
+            run.policy,
+            candidates=candidates,
+            accepted=files,
+            tripped=tripped,
+            link=link,
         )
     run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)

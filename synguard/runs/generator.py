@@ -10,17 +10,27 @@ from generation.train import train
 from synguard.config import RunConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
-from synguard.errors import InputError
-from synguard.protocols import Generator
+from synguard.errors import EvidenceError, InputError
+from synguard.protocols import Denoiser, Generator
 from synguard.runs.configuration import load_config
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import whole_folder
 from synguard.runs.material import Material
-from synguard.runs.plan import attempt_seed, plan_conditions
+from synguard.runs.plan import attempt_seed, plan_conditions, refuse_private_texts
 from synguard.runs.progress import Progress
 
-__all__ = ["check_generator", "device_of", "generate_only", "link_of", "open_generator", "train_generator", "train_only"]
+__all__ = [
+    "check_generator",
+    "device_of",
+    "generate_only",
+    "link_of",
+    "open_generator",
+    "require_link",
+    "train_generator",
+    "train_only",
+]
 
+UNVERIFIED = "link unverified"
 _TOGETHER = 250
 """Images generated between two reports of progress."""
 
@@ -34,10 +44,12 @@ def device_of(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_generator(config: RunConfig, base: Path) -> None:
-    """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size."""
-    if config.generator.path is not None:
-        open_generator(config, base, base / config.generator.path)
+def check_generator(config: RunConfig, base: Path) -> Generator | None:
+    """InputError for a generator that cannot be used, before anything is written: no folder, pickles, a wrong size.
+
+    Returns it, None where the run trains its own.
+    """
+    return None if config.generator.path is None else open_generator(config, base, base / config.generator.path)
 
 
 def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
@@ -70,10 +82,19 @@ def link_of(folder: Path, material: Material) -> str:
         card = json.loads((folder / "model_card.json").read_text())
         digest = card["training"]["private_digest"]
     except (OSError, ValueError, KeyError, TypeError):
-        return "link unverified: the model does not say what it was trained on"
+        return f"{UNVERIFIED}: the model does not say what it was trained on"
     if digest != material.private.digest:
-        return "link unverified: the model card names another private set than the one given"
+        return f"{UNVERIFIED}: the model card names another private set than the one given"
     return "the model card names this private set; that the model made these images was not checked"
+
+
+def require_link(config: RunConfig, model: object, link: str) -> None:
+    """EvidenceError where a model that is to be released was not trained on the private set, as far as its card says.
+
+    White-box probes would find no member in it, since none of them ever was one, and pass.
+    """
+    if "model" in config.release.covers and isinstance(model, Denoiser) and link.startswith(UNVERIFIED):
+        raise EvidenceError(f"{link}: expected the model of this private set, since the model is to be released")
 
 
 def train_only(path: Path, out: Path, *, progress: Progress) -> Path:
@@ -99,9 +120,11 @@ def generate_only(path: Path, out: Path, *, images: int | None, progress: Progre
     if out.exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the candidates")
     private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
-    conditions = ConditionSchema(config.conditions).parse(private.metadata, f"private ({config.private.path})")
+    schema, patients = ConditionSchema(config.conditions), private.patients.tolist()
+    conditions = schema.parse(private.metadata, f"private ({config.private.path})")
     generator = open_generator(config, path.parent, path.parent / config.generator.path)
-    asked = plan_conditions(conditions, private.patients.tolist(), images or config.release.images, config.seed)
+    asked = plan_conditions(conditions, patients, images or config.release.images, config.seed)
+    refuse_private_texts(asked, conditions, patients, schema)
     seeds = [attempt_seed(config.seed, slot, 0) for slot in range(len(asked))]
     with whole_folder(out) as scratch:
         (scratch / "images").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.runs.progress import Progress
 
-__all__ = ["Material", "check_different_folders", "read_material", "read_synthetic", "without"]
+__all__ = ["Material", "check_different_folders", "labels_digest", "read_material", "read_synthetic", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,27 @@ class Material:
     holdout_images: int
     """Images in the holdout as it was given."""
 
+    @property
+    def labels_digest(self) -> str:
+        """sha256 of the typed conditions of all real images, which the digests of the sets leave out."""
+        return labels_digest(self.private_conditions, self.conditions_of(self.holdout))
+
     def conditions_of(self, images: ImageSet) -> pd.DataFrame:
         """The typed conditions of real images."""
         return self.schema.parse(images.metadata, images.name)
 
 
 def read_material(config: RunConfig, base: Path, progress: Progress) -> Material:
-    """Read private set and holdout at the run's size, parse their conditions, and find what they share."""
-    private = _read(config, config.private, "private", base, progress)
-    holdout = _read(config, config.holdout, "holdout", base, progress)
+    """Read private set and holdout at the run's size, parse their conditions, and find what they share.
+
+    No private image is ever skipped: its copies could not be searched for, and would pass unseen. Both sets name their
+    patients or neither does, or a patient who is in both could not be told.
+    """
+    for one, other in (("private", config.holdout), ("holdout", config.private)):
+        if other.patient is not None and getattr(config, one).patient is None:
+            raise InputError.of(f"{one}.patient", "nothing", "a metadata column with the patient id, as the other set has")
+    private = _read(config, config.private, "private", base, progress, skip_unreadable=False)
+    holdout = _read(config, config.holdout, "holdout", base, progress, skip_unreadable=config.skip_unreadable)
     schema = ConditionSchema(config.conditions)
     private_conditions = schema.parse(private.metadata, f"private ({config.private.path})")
     schema.parse(holdout.metadata, f"holdout ({config.holdout.path})")
@@ -52,8 +65,14 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
-    """Read the images that are to be released."""
-    return _read(config, DataSource(path=path), "synthetic", base, progress)
+    """Read the images that are to be released; their files may hold nothing but the pictures that are examined."""
+    source = DataSource(path=path)
+    return _read(config, source, "synthetic", base, progress, skip_unreadable=config.skip_unreadable, released=True)
+
+
+def labels_digest(*frames: pd.DataFrame) -> str:
+    """sha256 of typed conditions, in the order of their rows."""
+    return hashlib.sha256("\f".join(frame.to_csv(index=False) for frame in frames).encode()).hexdigest()
 
 
 def check_different_folders(config: RunConfig, base: Path, synthetic: str | None) -> None:
@@ -78,8 +97,19 @@ def without(images: ImageSet, files: tuple[str, ...] | set[str]) -> ImageSet:
     return images.take(np.array([row for row, file in enumerate(images.files) if file not in drop], dtype=np.int64))
 
 
-def _read(config: RunConfig, source: DataSource, name: str, base: Path, progress: Progress) -> ImageSet:
+def _read(
+    config: RunConfig,
+    source: DataSource,
+    name: str,
+    base: Path,
+    progress: Progress,
+    *,
+    skip_unreadable: bool,
+    released: bool = False,
+) -> ImageSet:
     progress(f"read {name} images", 0, 1)
-    images = read_images(source, size=config.image_size, name=name, base=base, skip_unreadable=config.skip_unreadable)
+    images = read_images(
+        source, size=config.image_size, name=name, base=base, skip_unreadable=skip_unreadable, released=released
+    )
     progress(f"read {name} images", 1, 1)
     return images

@@ -59,14 +59,20 @@ class OpenRun:
         material: Material,
         policy: Policy,
         *,
+        candidates: str,
         resume: bool,
         progress: Progress,
     ) -> OpenRun:
-        """A new run folder, or with `resume` the one there, if it is of the same configuration, images and policy."""
+        """A new run folder, or with `resume` the one there, if it is of the same configuration, images, labels and policy.
+
+        `candidates` is the digest of what they come from: images or a generator that was given, "" where one is trained.
+        """
         identity = {
             "config": config.model_dump(mode="json"),
             "private": material.private.digest,
             "holdout": material.holdout.digest,
+            "labels": material.labels_digest,
+            "candidates": candidates,
             "policy": policy.sha256,
         }
         if resume and path.exists():
@@ -75,7 +81,7 @@ class OpenRun:
                 raise InputError.of(path, "no config.json", "the folder of a run to resume")
             if canonical(read_json(folder.config)) != canonical(identity):
                 raise InputError.of(
-                    path, "a run of another configuration, other images or another policy", "the same as before"
+                    path, "a run of another configuration, other images, labels or another policy", "the same as before"
                 )
             return cls(folder, config, base, policy, read_run(path), progress)
         folder = RunFolder.create(path)

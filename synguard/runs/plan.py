@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["SHARED_BY", "Attempt", "Queue", "attempt_seed", "plan_conditions"]
+from synguard.data.conditions import ConditionSchema
+from synguard.errors import InputError
+
+__all__ = ["SHARED_BY", "Attempt", "Queue", "attempt_seed", "plan_conditions", "refuse_private_texts"]
 
 SHARED_BY = 5
 """A combination of conditions is asked for as it stands only where at least this many private patients share it."""
@@ -45,6 +48,25 @@ def _shared_rows(column: pd.Series, owners: pd.Series) -> np.ndarray:
     counts = keys.map(owners.groupby(keys).nunique())
     rows = np.flatnonzero(counts.to_numpy() >= SHARED_BY)
     return rows if len(rows) else np.arange(len(column))
+
+
+def refuse_private_texts(
+    asked: pd.DataFrame, private: pd.DataFrame, patients: Sequence[str], schema: ConditionSchema
+) -> None:
+    """InputError where a text asked of the generator is one that fewer than `SHARED_BY` private patients have.
+
+    Texts are released beside the images as they stand, and no audit reads them. Case and spacing make no other text.
+    """
+    for name in (attribute.name for attribute in schema.attributes if attribute.kind == "text"):
+        owners = pd.Series(list(patients), index=private.index).groupby(_plain(private[name])).nunique()
+        rare = owners.index[owners < SHARED_BY]
+        if copied := int(_plain(asked[name]).isin(rare).sum()):
+            found = f"{copied} texts that fewer than {SHARED_BY} private patients have"
+            raise InputError.of(f"conditions.{name}", found, "texts that tell of nobody, since they are released")
+
+
+def _plain(texts: pd.Series) -> pd.Series:
+    return texts.astype("string").str.casefold().str.split().str.join(" ")
 
 
 def attempt_seed(seed: int, slot: int, attempt: int) -> int:

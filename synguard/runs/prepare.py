@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from audits import diagnostic, memorisation
+from audits.diagnostic import TrainedModel
 from audits.embedding import make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
 from audits.memorisation import NearCopy, PreparedMemorisation
 from synguard.config import DataSource, RunConfig
 from synguard.data.splits import ROLES, HoldoutRoles, split_holdout
-from synguard.errors import InputError
+from synguard.errors import InputError, IntegrityError
 from synguard.governance.files import canonical, write_private
 from synguard.protocols import Denoiser, DiagnosticModel, Embedder
 from synguard.runs.folder import whole_folder
@@ -123,7 +124,23 @@ def _diagnostic(
         with whole_folder(folder) as scratch:
             model.save(scratch)
     # Always the saved one, so that a resumed run reads with the very same weights.
-    return diagnostic.load(folder, device)
+    model = diagnostic.load(folder, device)
+    _check_diagnostic(model, material, folder)
+    return model
+
+
+def _check_diagnostic(model: TrainedModel, material: Material, folder: Path) -> None:
+    """IntegrityError where a saved model is of other images, or leaves out an attribute, which nobody would judge then."""
+    if model.record.get("private") != material.private.digest:
+        raise IntegrityError(f"{folder}: found a diagnostic model of other images, expected one trained on this private set")
+    known = {(head.name, head.kind, head.levels) for head in model.heads}
+    for attribute in material.schema.attributes:
+        wanted = (attribute.name, attribute.kind, material.schema.levels(attribute.name))
+        if attribute.kind != "text" and wanted not in known:
+            raise IntegrityError(
+                f"{folder}: found a diagnostic model that does not read {attribute.name} as the conditions have it, "
+                f"expected one trained for these conditions"
+            )
 
 
 def build_index(

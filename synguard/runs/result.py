@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from synguard.governance import manifest
 from synguard.governance.record import read_run, verify_results
 from synguard.results import CheckResult, Decision, Metric
 
@@ -66,8 +67,9 @@ class RunResult:
 
 
 def load_result(folder: Path) -> RunResult:
-    """The result of a finished run, from its signed record. IntegrityError where the record was changed."""
+    """The result of a finished run, from its signed record. IntegrityError where record or accepted images were changed."""
     document = verify_results(folder)
+    manifest.verify(folder / "accepted", manifest.read(folder / "manifest.json"))
     checks = tuple(CheckResult(**tuples(row)) for row in document["checks"])
     decision = Decision(
         status=document["decision"]["status"],

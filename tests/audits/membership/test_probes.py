@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from audits.membership import run
 from audits.membership.black_box import NearestNeighbour, PixelSpace, nearest_distances
 from audits.membership.difficulty import Difficulty
-from audits.membership.probe import Arm, sample_patients
+from audits.membership.probe import Arm, Scores, sample_patients
 from audits.membership.split import Validity
+from audits.membership.verdict import judge
 from audits.membership.white_box import MultiStepLoss
 from synguard.config import AttributeConfig, MembershipConfig
 from synguard.data.conditions import ConditionSchema
@@ -40,6 +42,13 @@ def audit(drawn, denoiser=None, *, config=FAST, conditions=None, synthetic=None,
 def test_too_few_permutations_to_reject_a_split_are_refused(clean):
     with pytest.raises(InputError, match=r"audits\.membership\.permutations: found 98, expected at least 199"):
         audit(clean, config=FAST.model_copy(update={"permutations": 98}))
+
+
+def test_too_few_resamples_for_a_bound_are_refused(clean):
+    with pytest.raises(InputError, match=r"audits\.membership\.resamples: found 1, expected at least 200"):
+        audit(clean, config=FAST.model_copy(update={"resamples": 1}))
+    with pytest.raises(ValidationError, match="resamples"):
+        MembershipConfig(resamples=1)
 
 
 def test_names_of_the_metrics(clean):
@@ -141,6 +150,17 @@ def test_an_embedder_that_fails_is_an_error(clean):
     assert "flat pixels" in found[f"{BLACK}.auc"].note
 
 
+def test_an_embedder_that_sees_nothing_is_an_error(clean):
+    class Blind(Pixels):
+        def embed(self, images):
+            return np.ones_like(super().embed(images))
+
+    found, _ = audit(clean, embedder=Blind())
+    for name in ("auc", "tpr_at_fpr_0.01"):
+        assert found[f"{BLACK}.{name}"].state == "error"
+        assert "one and the same score" in found[f"{BLACK}.{name}"].note
+
+
 def test_an_invalid_split_spoils_every_verdict_but_shows_the_figures(clean):
     brighter = [np.clip(s.pixels.astype(int) + 12, 0, 255).astype(np.uint8) for s in vars_of(clean.roles)]
     names = ("calibration", "evaluation", "reference")
@@ -173,6 +193,20 @@ def test_one_percent_cannot_be_told_from_fewer_than_a_hundred_patients():
     assert metric.state == "insufficient"
     assert metric.value is None
     assert "90" in metric.note
+
+
+def test_nobody_named_among_a_few_members_does_not_show_that_nobody_can_be():
+    drawn = world(5, members=30, each=150)
+
+    class Blind(NearestNeighbour):
+        def scores(self, arm):
+            return Scores(np.arange(len(arm)) + (0.0 if arm.images is drawn.private else 1000.0))
+
+    probe = Blind.fit(Pixels(), drawn.synthetic, drawn.roles.reference)
+    found = judge(probe, Arm.of(drawn.private), Arm.of(drawn.roles.evaluation), resamples=200, seed=0)
+    assert found.tpr == 0
+    assert found.tpr_bounds == pytest.approx((0, 1 - 0.05 ** (1 / 30)))
+    assert found.tpr_attainable[1] >= found.tpr_bounds[1]
 
 
 def test_copies_of_private_images_are_seen_from_the_release_alone(clean):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -170,6 +172,34 @@ def test_an_index_of_other_images_is_refused(prepared, folder, change, named):
             config=CONFIG,
             seed=6 if change == "seed" else 5,
             folder=folder,
+            comparison=image_set(textures(100, 4), "comparison"),
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["calibration"].update(verified=1e6, near=1e6),
+        lambda record: record["calibration"].update(penalty=1e6),
+        lambda record: record["scale"].update(spread=[9.0, 9.0, 9.0, 9.0]),
+        lambda record: [row.__setitem__(3, [99.0] * 30) for row in record["planted"]],
+        lambda record: [row.__setitem__(3, []) for row in record["planted"]],
+    ],
+    ids=["threshold", "penalty", "scale", "scores", "no scores"],
+)
+def test_an_index_whose_thresholds_were_moved_is_refused(prepared, folder, tmp_path, change):
+    """It would record that every planted copy was found, and find no copy at all."""
+    shutil.copytree(folder, tmp_path / "index")
+    meta = json.loads((folder / "meta.json").read_text())
+    change(meta["record"])
+    (tmp_path / "index" / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(IntegrityError, match="no longer sees its planted copies"):
+        prepare(
+            prepared.private,
+            image_set(textures(80, 2), "calibration"),
+            config=CONFIG,
+            seed=5,
+            folder=tmp_path / "index",
             comparison=image_set(textures(100, 4), "comparison"),
         )
 

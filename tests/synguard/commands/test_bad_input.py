@@ -195,6 +195,10 @@ def out_exists(world: World) -> list[str]:
     return world.audit()
 
 
+def no_index(world: World) -> list[str]:
+    return world.audit(index=world.folder / "nowhere")
+
+
 CASES: dict[Callable[[World], list[str]], tuple[str, ...]] = {
     no_private: ("nowhere", "expected"),
     empty_folder: ("empty", "without images", "expected"),
@@ -212,6 +216,7 @@ CASES: dict[Callable[[World], list[str]], tuple[str, ...]] = {
     pickled_weights: ("diffusion_pytorch_model.bin", "pickle", "safetensors"),
     same_folder: ("synthetic", "same", "expected"),
     out_exists: ("run", "exists", "expected"),
+    no_index: ("nowhere", "index", "expected"),
 }
 
 

@@ -98,7 +98,7 @@ def test_reasons_are_sentences_the_weightiest_first(policy, clean_metrics):
 
 def test_a_pass_says_how_much_was_checked_and_nothing_of_safety(policy, clean_metrics):
     (reason,) = decide(policy, list(clean_metrics().values()), released=["images"]).reasons
-    assert reason.startswith("All 20 checks of public-release 1.0.0 hold")
+    assert reason.startswith("All 22 checks of public-release 1.0.0 hold")
     assert "anonym" not in reason
     assert "safe" not in reason
 
@@ -153,6 +153,24 @@ def test_blockers_come_first_among_what_fails(policy, clean_metrics):
     assert order == ["verified-copies-accepted", "verified-copies-candidates"]
     turned = replace(policy, checks=policy.checks[::-1])
     assert "(accepted)" in decide(turned, list(found.values()), released=["images"]).reasons[0]
+
+
+@pytest.mark.parametrize("state", ["measured", "invalid", "error"])
+@pytest.mark.parametrize("name", ["memorisation.exact_copies", "memorisation.verified_copies"])
+def test_no_policy_lets_a_copy_into_the_release(policy, clean_metrics, name, state):
+    found = clean_metrics()
+    found[name, "accepted"] = replace(found[name, "accepted"], value=1, state=state)
+    blind = replace(policy, checks=tuple(c for c in policy.checks if c.metric != name))
+    loose = {"fail": Limit(side="above", value=5, unit="images")}
+    lenient = replace(policy, checks=tuple(replace(c, limits=loose) if c.metric == name else c for c in policy.checks))
+    for chosen in (blind, lenient):
+        decision = decide(chosen, list(found.values()), released=["images"])
+        assert (decision.status, decision.exit_code) == ("fail", 20)
+        assert decision.reasons[0] == (
+            f"{name} (accepted): 1 of 1,000 images; a copy in what would be released fails under any policy."
+        )
+    strict = decide(policy, list(found.values()), released=["images"])
+    assert [c.id for c in strict.checks if c.status == "fail" and c.group == "accepted"] != ["copies-in-release"]
 
 
 def test_two_figures_of_one_name_are_both_held(policy, clean_metrics):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from synguard.runs.plan import Attempt, Queue, attempt_seed, plan_conditions
+from synguard.config import AttributeConfig
+from synguard.data.conditions import ConditionSchema
+from synguard.errors import InputError
+from synguard.runs.plan import Attempt, Queue, attempt_seed, plan_conditions, refuse_private_texts
 
 
 def conditions(rows: list[tuple[str, int | None]]) -> pd.DataFrame:
@@ -29,6 +32,31 @@ def test_a_combination_that_one_patient_has_is_never_asked_for():
     planned = plan_conditions(frame, patients, 5000, seed=2)
     assert "rare" not in set(planned["dx"])
     assert len(planned) == 5000
+
+
+TEXT = ConditionSchema((AttributeConfig(name="dx", kind="text"),))
+
+
+def test_a_text_that_one_patient_has_is_never_released():
+    """Where no text is shared, the plan has only single patients' texts to draw from."""
+    private = conditions([(f"Mr Smith, seen on day {i}", 0) for i in range(30)])
+    patients = [str(i) for i in range(30)]
+    planned = plan_conditions(private, patients, 10, seed=1)
+    with pytest.raises(
+        InputError, match=r"conditions\.dx: found 10 texts that fewer than 5 private patients have"
+    ) as caught:
+        refuse_private_texts(planned, private, patients, TEXT)
+    assert "Smith" not in str(caught.value)
+    with pytest.raises(InputError, match="found 1 texts"):
+        refuse_private_texts(conditions([("mr  smith, seen on day 3", 0), ("a fundus", 0)]), private, patients, TEXT)
+
+
+def test_texts_that_many_share_or_nobody_has_are_released():
+    private = conditions([("a fundus photograph", 0)] * 5 + [(None, 0)] * 2)
+    asked = conditions([("a fundus photograph", 0), ("a drawing", 0), (None, 0)])
+    refuse_private_texts(asked, private, list("abcdefg"), TEXT)
+    with pytest.raises(InputError, match="found 1 texts"):
+        refuse_private_texts(asked, private, list("aaaaefg"), TEXT)
 
 
 def test_missing_values_stay_possible():

@@ -14,7 +14,7 @@ import pytest
 import synguard
 from synguard.commands.main import main
 from synguard.data.phantom import write_phantoms
-from synguard.errors import InputError, IntegrityError
+from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.governance import manifest
 from synguard.governance.record import verify_results
 from synguard.runs.result import RunResult, load_result
@@ -196,3 +196,56 @@ def test_commands_around_a_run(
     assert (world / "candidates" / "UNAUDITED").is_file()
     assert command(monkeypatch, "init", world / "fresh") == 0
     assert command(monkeypatch, "policy", "lint", world / "fresh" / "policy.yaml") == 0
+
+
+@pytest.mark.parametrize("what", ["images", "labels"])
+def test_a_run_of_given_images_is_not_resumed_with_others(
+    tmp_path: Path, world: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch, what: str
+):
+    """Probes that are kept from before say nothing about what was put into the folder since."""
+    shutil.copytree(result.folder / "accepted", tmp_path / "made")
+    given = CONFIG.replace("generator:\n", "generator:\n  kind: folder\n  path: made\n")
+    (tmp_path / "synguard.yaml").write_text(
+        given.replace("path: private", f"path: {world / 'private'}").replace("path: holdout", f"path: {world / 'holdout'}")
+    )
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("synguard.runs.execute.prepare", interrupted)
+    with pytest.raises(RuntimeError):
+        synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run")
+    if what == "images":
+        target = next((tmp_path / "made" / "images").iterdir())
+        shutil.copyfile(next((world / "private" / "images").iterdir()), target)
+    else:
+        table = tmp_path / "made" / "metadata.jsonl"
+        table.write_text(table.read_text().replace('"eye_side": "left"', '"eye_side": "right"'))
+    with pytest.raises(InputError, match="other images, labels"):
+        synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize("name", ["results.json", "evidence.json", "images.parquet", "manifest.json", "accepted"])
+def test_a_record_that_was_changed_is_not_reported(
+    tmp_path: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    run = tmp_path / "run"
+    shutil.copytree(result.folder, run)
+    shutil.rmtree(run / "report")
+    path = next((run / "accepted" / "images").iterdir()) if name == "accepted" else run / name
+    path.write_bytes(path.read_bytes().replace(b'"insufficient"', b'"pass"').replace(b'"fail"', b'"pass"') + b"\n")
+    for edition in ("internal", "public"):
+        assert command(monkeypatch, "report", run, "--edition", edition) == 30
+        assert path.name in capsys.readouterr().err
+    assert not (run / "report").exists()
+
+
+def test_a_model_of_another_private_set_is_not_released(tmp_path: Path, world: Path, result: RunResult):
+    """No holdout patient was a member of it: probed with them as members it looks clean."""
+    others = {"private": world / "holdout", "holdout": world / "private", "patient": "patient", "conditions": "none"}
+    model = result.folder / "generator"
+    with pytest.raises(EvidenceError, match="names another private set"):
+        synguard.audit(
+            **others, synthetic=result.folder / "accepted", model=model, releases_model=True, size=32, out=tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
