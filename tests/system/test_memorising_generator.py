@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 
 SIZE = 32
 FEW = 60
-IMAGES = 400
+IMAGES = 300
 DX = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 
 
@@ -28,12 +28,12 @@ def config(private: str) -> str:
         "holdout": {"path": "holdout", "patient": "group"},
         "conditions": [{"name": "dx", "kind": "categorical", "levels": DX}],
         "generator": {
-            "autoencoder": {"steps": 500, "widths": [16, 32], "batch_size": 16},
-            "denoiser": {"steps": 1500, "widths": [32, 64, 128], "batch_size": 32, "learning_rate": 1e-3},
+            "autoencoder": {"steps": 400, "widths": [16, 32], "batch_size": 16},
+            "denoiser": {"steps": 1000, "widths": [32, 64, 128], "batch_size": 32, "learning_rate": 1e-3},
             "sampling": {"steps": 12, "guidance": 1.0},
         },
         "release": {"images": IMAGES, "max_attempts": 1.0},
-        "audits": {"labels": {"steps": 400}, "membership": {"max_members": 1000, "draws": 1}},
+        "audits": {"labels": {"steps": 200}, "membership": {"max_members": 1000, "draws": 1}},
     }
     return yaml.safe_dump(value)
 
