@@ -16,7 +16,7 @@ from synguard.metrics.sample_size import clean_bound
 from synguard.results import Decision, Metric
 
 Key = tuple[str, str | None]
-TRANSFORMS = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3")
+TRANSFORMS = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "rotated-10", "crop-80")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
 RATE = "membership.black_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
@@ -174,7 +174,15 @@ ROWS = (
         put(share(RECALL, 800, 1000, "turned", ideal=1)),
         {("planted-copies-found", "turned"): "fail"},
     ),
-    Row("audit blind to other copies", 0, "pass", put(share(RECALL, 100, 1000, "rotated-10", ideal=1))),
+    Row(
+        "audit blind to moved copies",
+        0,
+        "warn",
+        put(share(RECALL, 0, 1000, "crop-80", ideal=1)),
+        {("moved-copies-found", "crop-80"): "warn", ("moved-copies-found", "rotated-10"): "pass"},
+        ("memorisation.planted_recall (crop-80): 0 of 1,000 planted copies, lower 95 % bound 0 %; warns below 50 %",),
+    ),
+    Row("audit blind to blurred copies", 0, "pass", put(share(RECALL, 100, 1000, "blurred", ideal=1))),
     Row(
         "20 copies planted",
         22,
