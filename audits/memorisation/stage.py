@@ -247,8 +247,13 @@ def prepare(
     if folder is not None and is_index(folder):
         arrays, record = load_index(folder, identity)
         timer("load")
-        restored = _restore(private, against, arrays, record, exact, config, seed, timer)
-        restored.check_sight(folder)
+        try:
+            restored = _restore(private, against, arrays, record, exact, config, seed, timer)
+            restored.check_sight(folder)
+        except (KeyError, TypeError, ValueError) as error:
+            raise IntegrityError(
+                f"{folder}: found a record of another form, expected an index that nobody changed; build it anew"
+            ) from error
         timer("planted again")
         return restored
     unseen = working_pictures(calibration.pixels)

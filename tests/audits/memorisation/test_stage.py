@@ -181,7 +181,7 @@ def test_an_index_of_other_images_is_refused(prepared, folder, change, named):
     [
         lambda record: record["calibration"].update(verified=1e6, near=1e6),
         lambda record: record["calibration"].update(penalty=1e6),
-        lambda record: record["scale"].update(spread=[9.0, 9.0, 9.0, 9.0]),
+        lambda record: record["scale"].update(spread=[9.0] * 5),
         lambda record: [row.__setitem__(3, [99.0] * 30) for row in record["planted"]],
         lambda record: [row.__setitem__(3, []) for row in record["planted"]],
     ],
