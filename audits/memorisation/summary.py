@@ -30,10 +30,13 @@ def summarise(
     planted: Planted,
     prepared: PreparedMemorisation,
     files: Sequence[str] | None = None,
+    told_apart: str | None = None,
 ) -> AuditResult:
     """All figures on n candidates, of which `accepted` (n,) would be released; `files` names them in the evidence.
 
-    Copies and near copies count every candidate examined; the group "accepted" counts what would be released.
+    `told_apart` says why private set and holdout are of different kinds, where they are: to which of the two a candidate is
+    nearer is then no evidence, in either direction. Copies and near copies count every candidate examined; the group
+    "accepted" counts what would be released.
     """
     names = list(files) if files is not None else [f"candidate {row + 1}" for row in range(len(examined))]
     review = review_list(examined.p_value, _FALSE_DISCOVERY_RATE)
@@ -41,7 +44,7 @@ def summarise(
         *_copies("memorisation.exact_copies", examined.lane == "exact", accepted),
         *_copies("memorisation.verified_copies", examined.flagged, accepted),
         _near_copy_rate(examined, prepared),
-        _share(examined, prepared),
+        _share(examined, prepared, told_apart),
         *_recall(planted),
         _count("memorisation.review_images", review, None, "Benjamini-Hochberg at 5 % on conformal p-values"),
     ]
@@ -129,7 +132,7 @@ def _near_copy_rate(examined: Examined, prepared: PreparedMemorisation) -> Metri
     )
 
 
-def _share(examined: Examined, prepared: PreparedMemorisation) -> Metric:
+def _share(examined: Examined, prepared: PreparedMemorisation, told_apart: str | None) -> Metric:
     name, unit = "memorisation.train_holdout_share", "share"
     method = "Bootstrap over nearest images, at least as wide as binomial; ties count half"
     if prepared.proximity is None or len(examined) == 0:
@@ -157,7 +160,9 @@ def _share(examined: Examined, prepared: PreparedMemorisation) -> Metric:
         attainable=(max(0.0, 0.5 - half), min(1.0, 0.5 + half)),
         baseline=0.5,
         baseline_name="nothing leaks",
-        note=f"{prepared.proximity.private.images} images a side, {len(np.unique(examined.cluster))} nearest images",
+        note=told_apart
+        or f"{prepared.proximity.private.images} images a side, {len(np.unique(examined.cluster))} nearest images",
+        state="invalid" if told_apart else "measured",
     )
 
 

@@ -151,7 +151,7 @@ SPECS = (
         f"{_EXACT}; candidates with the same nearest image count as one",
         _SHARE,
         description="Share of the candidates nearer to a private image than to a holdout image, in sets of equal size; ties "
-        "count half. A half where nothing leaks.",
+        "count half. A half where nothing leaks. Invalid where private set and holdout can be told apart without any model.",
     ),
     _value(
         "memorisation.minimum_detectable_copies",

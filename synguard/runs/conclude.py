@@ -60,6 +60,7 @@ def audit_results(
             prepared.memorisation.planted(),
             prepared.memorisation,
             rows["file"].tolist(),
+            prepared.validity.reason if prepared.validity.state == "invalid" else None,
         ),
         "labels": of_labels,
         "membership": lambda: membership.run(

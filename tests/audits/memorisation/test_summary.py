@@ -52,6 +52,19 @@ def test_copies_are_counted_before_and_after_quarantine(result):
     assert figure(result, "verified_copies", "accepted").value == 1
 
 
+def test_nearer_to_which_set_is_no_evidence_where_the_sets_are_of_different_kinds(audited, result):
+    prepared, examined, accepted = audited
+    spoilt = summarise(examined, accepted, prepared.planted(), prepared, told_apart="brighter photographs")
+    share = figure(spoilt, "train_holdout_share")
+    assert (share.state, share.note, share.value) == (
+        "invalid",
+        "brighter photographs",
+        figure(result, "train_holdout_share").value,
+    )
+    # A copy is one all the same.
+    assert figure(spoilt, "verified_copies") == figure(result, "verified_copies")
+
+
 def test_the_near_copy_rate_has_its_exact_bound(result):
     rate = figure(result, "near_copy_rate")
     assert rate.value == pytest.approx(3 / 43)
