@@ -27,15 +27,15 @@ def warp(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def plausible(maps: Tensor) -> Tensor:
-    """Which maps (n, 2, 3) are a turn, a scale of 0.4 to 1.8, a slight stretch and a shift by half at most."""
+    """Which maps (n, 2, 3) are a turn, a scale of 0.35 to 2.3, a slight stretch and a shift by 80 % of the side at most."""
     linear = maps[:, :, :2]
     square = (linear**2).sum((1, 2))
     determinant = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
     area = determinant.abs()
     # For singular values a and b: square = a^2 + b^2 and area = a b, so the ratio is 2 exactly where a = b.
     stretched = square > 2.12 * area
-    shifted = maps[:, :, 2].abs().amax(1) > 1.0
-    return ~stretched & ~shifted & (area > 0.16) & (area < 3.24)
+    shifted = maps[:, :, 2].abs().amax(1) > 1.6
+    return ~stretched & ~shifted & (area > 0.12) & (area < 5.3)
 
 
 def correlation(template: Tensor, image: Tensor, weight: Tensor) -> Tensor:
@@ -58,13 +58,21 @@ def in_frame(maps: Tensor, reference: Tensor, side: int) -> Tensor:
     return kept
 
 
-def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def refine(
+    template: Tensor,
+    image: Tensor,
+    maps: Tensor,
+    steps: int,
+    frame: Tensor | None = None,
+    focus: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
 
     Returns the best maps met on the way and their correlations (n,). Gain and bias are free; saturated points of the
-    template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps near it count.
+    template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps near it count; with
+    `focus` (n, 1, s, s), points count by that weight: where the rest of the image shows something else.
     """
-    points = usable(template)
+    points = usable(template) if focus is None else usable(template) * focus
     gradient = _steepest_descent(template)
     size = template.shape[-1]
     best_maps, best = maps, torch.full((len(maps),), -1.0, dtype=template.dtype)
@@ -73,7 +81,7 @@ def refine(template: Tensor, image: Tensor, maps: Tensor, steps: int, frame: Ten
         weight = inside * points
         found = correlation(template, seen, weight)
         allowed = plausible(maps) if frame is None else in_frame(maps, frame, size)
-        better = (found > best) & allowed & (weight.mean((1, 2, 3)) > _MIN_OVERLAP)
+        better = (found > best) & allowed & (inside.mean((1, 2, 3)) > _MIN_OVERLAP)
         best = torch.where(better, found, best)
         best_maps = torch.where(better[:, None, None], maps, best_maps)
         if step < steps:

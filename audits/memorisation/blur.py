@@ -1,4 +1,4 @@
-"""Gaussian blur of images and pictures, and how sharp a picture is."""
+"""Blur and noise of images and pictures, and how sharp a picture is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from audits.memorisation.pictures import Pictures
 
-__all__ = ["blurred", "gaussian_blur", "sharpness"]
+__all__ = ["blurred", "gaussian_blur", "roughened", "sharpness"]
 
 _FINE, _COARSE = 1.0, 4.0
 """Pixels of the working size: detail is what the first blur takes away, structure what lies between the two."""
 _FLOOR = 1e-8
+_LUMA_NOISE = 0.67
+"""Noise of luminance where each colour has noise of 1."""
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
@@ -32,7 +34,21 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 def blurred(pictures: Pictures, sigma: float) -> Pictures:
     """The pictures blurred by `sigma` pixels of the working size."""
+    if sigma == 0:
+        return pictures
     return Pictures(gaussian_blur(pictures.grey, sigma), gaussian_blur(pictures.colour, sigma / 2))
+
+
+def roughened(pictures: Pictures, sigma: float, seed: int) -> Pictures:
+    """The pictures with noise of that standard deviation in each colour of each pixel of the working size."""
+    if sigma == 0:
+        return pictures
+    rng = np.random.default_rng([seed, 0x2015])
+    grey, colour = (rng.standard_normal(part.shape, dtype=np.float32) for part in (pictures.grey, pictures.colour))
+    return Pictures(
+        (pictures.grey + sigma * _LUMA_NOISE * torch.from_numpy(grey)).clamp(0, 1),
+        (pictures.colour + sigma / 2 * torch.from_numpy(colour)).clamp(0, 1),
+    )
 
 
 def sharpness(pictures: Pictures) -> NDArray[np.float64]:

@@ -18,52 +18,63 @@ from torch.nn import functional
 
 from audits.memorisation.geometry import DIHEDRAL, Window, cut_windows, dihedral_views, grid_of_windows
 
-__all__ = ["BANK", "ENCODER", "VIEWS", "Encoder", "fit_encoder", "pair_map"]
+__all__ = ["COARSE", "SHARP", "Design", "Encoder", "fit_encoder", "pair_map"]
 
-BANK: tuple[Window, ...] = (Window(), *grid_of_windows(0.85, 3), *grid_of_windows(0.65, 3))
-"""Windows of a private image that are searched."""
-VIEWS: tuple[Window, ...] = (Window(), Window(side=0.8, degrees=12.0), Window(side=0.8, degrees=-12.0))
-"""Windows of a candidate, each searched in its eight dihedral views."""
 
-_SIDE = 16
-_DIMENSION = 128
-_SHRINKAGE = 0.3
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Which windows are described, and how finely: `bank` of a private image, `views` of a candidate, each in eight dihedral
+    views; averaged down to `side`, projected on `dimension` principal components with that `shrinkage`."""
+
+    bank: tuple[Window, ...]
+    views: tuple[Window, ...]
+    side: int
+    dimension: int
+    shrinkage: float
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What an index must have been made with."""
+        windows = {
+            name: [[w.x, w.y, w.side, w.degrees] for w in part]
+            for name, part in (("bank", self.bank), ("views", self.views))
+        }
+        return {"side": self.side, "dimension": self.dimension, "shrinkage": self.shrinkage, **windows}
+
+
+COARSE = Design(
+    bank=(Window(), *grid_of_windows(0.85, 3), *grid_of_windows(0.65, 3)),
+    views=(Window(), Window(side=0.8, degrees=12.0), Window(side=0.8, degrees=-12.0)),
+    side=16,
+    dimension=128,
+    shrinkage=0.3,
+)
+"""Many windows at low resolution: bears a shift by two or three pixels of 64."""
+
+SHARP = Design(bank=(Window(),), views=(Window(),), side=32, dimension=400, shrinkage=0.05)
+"""The whole image, strongly whitened: sees an image through another one that it was blended with, but only in its frame."""
+
 _FIT_WINDOWS = 8000
 _CHUNK = 64
-
-ENCODER = {
-    "name": "synguard-windows",
-    "version": 2,
-    "side": _SIDE,
-    "dimension": _DIMENSION,
-    "shrinkage": _SHRINKAGE,
-    "bank": [[w.x, w.y, w.side, w.degrees] for w in BANK],
-    "views": [[w.x, w.y, w.side, w.degrees] for w in VIEWS],
-}
-"""Identity of the encoder: an index made with another one is refused."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
     """The fitted projection, float64 (side * side, dimension)."""
 
+    design: Design
     projection: NDArray[np.float64]
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return int(self.projection.shape[1])
 
     def bank(self, images: Tensor) -> NDArray[np.float32]:
         """Descriptors of the bank's windows of images (n, 1, s, s): (n, windows, dimension), unit norm."""
-        parts = [self._project(cut_windows(chunk, BANK, _SIDE)) for chunk in _chunks(images)]
+        parts = [self._project(cut_windows(chunk, self.design.bank, self.design.side)) for chunk in _chunks(images)]
         return np.concatenate(parts)
 
-    def queries(self, images: Tensor, windows: tuple[Window, ...] = VIEWS) -> NDArray[np.float32]:
+    def queries(self, images: Tensor, windows: tuple[Window, ...] | None = None) -> NDArray[np.float32]:
         """Descriptors of candidates (n, 1, s, s): (n, 8 * windows, dimension), dihedral view first, unit norm."""
         parts = []
         for chunk in _chunks(images):
-            views = dihedral_views(cut_windows(chunk, windows, _SIDE)).transpose(0, 1)
+            views = dihedral_views(cut_windows(chunk, windows or self.design.views, self.design.side)).transpose(0, 1)
             parts.append(self._project(views.flatten(1, 2)))
         return np.concatenate(parts)
 
@@ -74,26 +85,26 @@ class Encoder:
         return unit
 
 
-def fit_encoder(images: Tensor, seed: int) -> Encoder:
+def fit_encoder(design: Design, images: Tensor, seed: int) -> Encoder:
     """The projection fitted on images (n, 1, s, s)."""
     rng = np.random.default_rng([seed, 0xE2C])
-    rows = rng.permutation(len(images))[: max(_FIT_WINDOWS // len(BANK), 1)]
-    windows = torch.cat([cut_windows(chunk, BANK, _SIDE) for chunk in _chunks(images[torch.from_numpy(rows)])])
-    values = _centred(dihedral_views(windows).flatten(-2)).reshape(-1, _SIDE * _SIDE)
+    rows = torch.from_numpy(rng.permutation(len(images))[: max(_FIT_WINDOWS // (len(design.bank) * design.side // 16), 1)])
+    windows = torch.cat([cut_windows(chunk, design.bank, design.side) for chunk in _chunks(images[rows])])
+    values = _centred(dihedral_views(windows).flatten(-2)).reshape(-1, design.side**2)
     covariance = (values.T @ values / len(values)).numpy()
     spread, axes = np.linalg.eigh(covariance)
-    kept = np.argsort(spread)[::-1][:_DIMENSION]
-    floor = _SHRINKAGE * spread.mean() + 1e-12
-    return Encoder(np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept].clip(0) + floor)))
+    kept = np.argsort(spread)[::-1][: design.dimension]
+    floor = design.shrinkage * spread.mean() + 1e-12
+    return Encoder(design, np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept].clip(0) + floor)))
 
 
 def pair_map(view: int, window: int) -> NDArray[np.float64]:
     """The affine map (2, 3) from a candidate's frame to a private image's, where that view matched that window."""
-    dihedral, own = divmod(view, len(VIEWS))
-    to_private = _square(BANK[window].matrix)
+    dihedral, own = divmod(view, len(COARSE.views))
+    to_private = _square(COARSE.bank[window].matrix)
     from_view = np.eye(3)
     from_view[:2, :2] = DIHEDRAL[dihedral]
-    full: NDArray[np.float64] = to_private @ np.linalg.inv(from_view) @ np.linalg.inv(_square(VIEWS[own].matrix))
+    full: NDArray[np.float64] = to_private @ np.linalg.inv(from_view) @ np.linalg.inv(_square(COARSE.views[own].matrix))
     return full[:2]
 
 

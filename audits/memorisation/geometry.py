@@ -101,7 +101,7 @@ def dihedral_views(images: Tensor) -> Tensor:
     return torch.stack(views)
 
 
-def describe_transform(matrix: NDArray[np.float64]) -> str:
+def describe_transform(matrix: NDArray[np.float64], *, inverted: bool = False) -> str:
     """An affine map from a candidate's frame to the private image's frame, in words.
 
     "unchanged", or what was done to the private image: "mirrored, turned 90 degrees, enlarged 1.25 times".
@@ -125,4 +125,6 @@ def describe_transform(matrix: NDArray[np.float64]) -> str:
         words.append(f"reduced to {100 / scale:.0f} %")
     if float(np.abs(shift).max()) > 0.06:
         words.append("shifted")
+    if inverted:
+        words.append("as a negative")
     return ", ".join(words) or "unchanged"

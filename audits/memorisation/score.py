@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from audits.memorisation.alignment import correlation, usable, warp
 from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import reduce
 from audits.memorisation.pictures import Pictures
 
-__all__ = ["BANDS", "Evidence", "measure"]
+__all__ = ["BANDS", "FIGURES", "NOWHERE", "REGIONS", "Evidence", "copied_area", "measure"]
 
 BANDS: tuple[tuple[float, float], ...] = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0))
 """Bands of detail: differences of Gaussians of these widths, in pixels of the working size."""
@@ -31,48 +32,102 @@ _COLOUR_NOISE = 1.0 / 255
 _COLOUR_BLUR = 1.0
 _MATCHING = 0.5
 _CERTAIN = 0.99999
+_COVERED = 0.8
+_QUIET = 0.05
+_TYPICAL = ((0.1, 0.3, 0.75, 3.0), (0.06, 0.12, 0.25, 0.5))
+"""What unrelated images show; serves only to choose among regions."""
+
+
+REGIONS: tuple[float, ...] = (0.7, 0.45)
+"""Sides of the square regions that are looked at beside the whole overlap, as shares of the image's side."""
+
+FIGURES = len(BANDS) + 1
+NOWHERE = -5.0
+"""Figure of a region that no map covers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What aligned pairs show, one entry a pair.
+    """What n aligned pairs show.
 
-    `figures` (n, 4): Fisher-transformed correlation of each of the `BANDS`, then the likeness in colour, -ln of the root
-    mean square difference; `correlation` (n,): of the middle band, before the transform; `area` (n,): share of the candidate
-    that shows the private image.
+    `whole` (n, 4): Fisher-transformed correlation of each of the `BANDS` over the overlap, then the likeness in colour, -ln
+    of the root mean square difference. `regions` (n, regions, 4): the same where the pair agrees best, a square of each of
+    the `REGIONS`; (n, 0, 4) where they were not asked for.
     """
 
-    figures: Tensor
-    correlation: Tensor
-    area: Tensor
+    whole: Tensor
+    regions: Tensor
 
 
-def measure(candidates: Pictures, originals: Pictures, maps: Tensor) -> Evidence:
+def measure(candidates: Pictures, originals: Pictures, maps: Tensor, *, regions: bool = False) -> Evidence:
     """The evidence of n candidates against n originals seen through maps (n, 2, 3)."""
     grey = candidates.grey
     seen, inside = warp(originals.grey, maps)
     points = usable(grey)
     weight = inside * points
-    found, middle, area = [], torch.zeros(len(maps)), torch.zeros(len(maps))
-    for number, (fine, coarse) in enumerate(BANDS):
-        width = min(max(1.5 * coarse, 2.0), 7.0)
-        first = _flattened(gaussian_blur(grey, fine) - gaussian_blur(grey, coarse), weight, width)
-        second = _flattened(gaussian_blur(seen, fine) - gaussian_blur(seen, coarse), weight, width)
-        value = correlation(first, second, weight)
-        found.append(torch.atanh(value.clamp(-_CERTAIN, _CERTAIN)))
-        if number == 1:
-            middle = value
-        if number == len(BANDS) - 1:
-            area = _copied_area(first, second, weight, inside)
-    found.append(_colour_likeness(candidates.colour, originals.colour, maps, points))
-    return Evidence(torch.stack(found, 1), middle, area)
+    bands = [_band(grey, seen, weight, fine, coarse) for fine, coarse in BANDS]
+    values = [correlation(first, second, weight) for first, second in bands]
+    square, cover = _colour_difference(candidates.colour, originals.colour, maps, points)
+    mean = (cover * square).sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)
+    whole = torch.stack([*(_fisher(value) for value in values), _colour_likeness(mean)], 1)
+    local = [_best_region(bands, weight, square, cover, share) for share in REGIONS if regions]
+    return Evidence(whole, torch.stack(local, 1) if local else torch.zeros(len(maps), 0, FIGURES))
 
 
-def _colour_likeness(candidates: Tensor, originals: Tensor, maps: Tensor, points: Tensor) -> Tensor:
+def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor) -> Tensor:
+    """Where the candidates show the originals: the share of each cell that agrees, (n, 16, 16) over their frame."""
+    seen, inside = warp(originals.grey, maps)
+    weight = inside * usable(candidates.grey)
+    first, second = _band(candidates.grey, seen, weight, *BANDS[-1])
+    width = first.shape[-1] / 16
+    product = gaussian_blur(weight * first * second, width)
+    energy = (gaussian_blur(weight * first**2, width) * gaussian_blur(weight * second**2, width)).sqrt()
+    local = product / (energy + _AREA_NOISE)
+    # Saturated parts say nothing by themselves: they count where their neighbourhood agrees.
+    agrees = (local > _MATCHING) * inside
+    return functional.adaptive_avg_pool2d(agrees, 16)[:, 0]
+
+
+def _band(grey: Tensor, seen: Tensor, weight: Tensor, fine: float, coarse: float) -> tuple[Tensor, Tensor]:
+    width = min(max(1.5 * coarse, 2.0), 7.0)
+    first = _flattened(gaussian_blur(grey, fine) - gaussian_blur(grey, coarse), weight, width)
+    return first, _flattened(gaussian_blur(seen, fine) - gaussian_blur(seen, coarse), weight, width)
+
+
+def _fisher(value: Tensor) -> Tensor:
+    return torch.atanh(value.clamp(-_CERTAIN, _CERTAIN))
+
+
+def _best_region(bands: list[tuple[Tensor, Tensor]], weight: Tensor, square: Tensor, cover: Tensor, share: float) -> Tensor:
+    """Figures (n, 4) of the square of that side in which the pair agrees best."""
+    side = weight.shape[-1]
+    window, stride = max(4 * round(share * side / 4), 4), 2 * max(side // 32, 1)
+    covered = functional.avg_pool2d(weight, window, stride) > _COVERED
+    found = []
+    for first, second in bands:
+        pooled = functional.avg_pool2d(weight * torch.cat([first * second, first**2, second**2], 1), window, stride)
+        energy = ((pooled[:, 1] + _QUIET) * (pooled[:, 2] + _QUIET)).sqrt()
+        found.append(_fisher(pooled[:, 0] / energy))
+    total = functional.avg_pool2d(cover, window // 2, stride // 2).clamp_min(1e-3)
+    found.append(_colour_likeness(functional.avg_pool2d(cover * square, window // 2, stride // 2) / total)[:, 0])
+    figures = torch.stack(found, -1)
+    standard = (figures - torch.tensor(_TYPICAL[0])) / torch.tensor(_TYPICAL[1])
+    rank = standard[..., : len(BANDS)].mean(-1) + standard[..., -1]
+    rank = torch.where(covered[:, 0], rank, torch.full_like(rank, -1e3)).flatten(1)
+    best = rank.argmax(1)
+    row = torch.arange(len(figures))
+    chosen = figures.flatten(1, 2)[row, best]
+    return torch.where((rank[row, best] > -1e3)[:, None], chosen, torch.full_like(chosen, NOWHERE))
+
+
+def _colour_difference(candidates: Tensor, originals: Tensor, maps: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean square difference in colour, and where it counts, (n, 1, s/2, s/2) each."""
     seen, inside = warp(originals, maps)
     weight = inside * reduce(points, candidates.shape[-1])
-    square = (gaussian_blur(candidates - seen, _COLOUR_BLUR) ** 2).mean(1, keepdim=True)
-    mean = (weight * square).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1.0)
+    return (gaussian_blur(candidates - seen, _COLOUR_BLUR) ** 2).mean(1, keepdim=True), weight
+
+
+def _colour_likeness(mean: Tensor) -> Tensor:
     return -0.5 * torch.log(mean + _COLOUR_NOISE**2)
 
 
@@ -81,13 +136,3 @@ def _flattened(band: Tensor, weight: Tensor, width: float) -> Tensor:
     energy = gaussian_blur(weight * band**2, width) / cover
     mean = (weight * energy).sum((1, 2, 3), keepdim=True) / weight.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
     return band / (energy + _CONTRAST_FLOOR**2 * mean + _NOISE**2).sqrt()
-
-
-def _copied_area(first: Tensor, second: Tensor, weight: Tensor, inside: Tensor) -> Tensor:
-    """Share of the candidate's frame where the two agree in a neighbourhood."""
-    width = first.shape[-1] / 16
-    product = gaussian_blur(weight * first * second, width)
-    energy = (gaussian_blur(weight * first**2, width) * gaussian_blur(weight * second**2, width)).sqrt()
-    local = product / (energy + _AREA_NOISE)
-    # Saturated parts say nothing by themselves: they count where their neighbourhood agrees.
-    return ((local > _MATCHING) * inside).mean((1, 2, 3))

@@ -15,30 +15,29 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from audits.memorisation.blur import blurred, sharpness
-from audits.memorisation.calibration import tail_line
-from audits.memorisation.descriptor import ENCODER, Encoder, fit_encoder
+from audits.memorisation.blur import blurred, roughened, sharpness
 from audits.memorisation.exact import ExactLookup
-from audits.memorisation.focus import STEPS, Focus
 from audits.memorisation.folder import is_index, load_index, save_index
 from audits.memorisation.geometry import describe_transform
-from audits.memorisation.index import EmbeddingIndex
-from audits.memorisation.matching import DEFAULT_SCALE, Matcher, Matches, Scale
+from audits.memorisation.matching import LANES, Matcher
+from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
-from audits.memorisation.verdict import Calibration, calibrate
+from audits.memorisation.search import ENCODERS, Search
+from audits.memorisation.verdict import ENOUGH, Calibration, Found, calibrate, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
 from synguard.errors import EvidenceError, IntegrityError
 
-__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "prepare"]
+__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "measure_nulls", "prepare"]
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, how much is done, and of how much."""
 
 _BACKGROUND = 300
-_BLURRED = 300
+_PER_STEP = 150
+"""Unseen images at each step of blur and noise."""
 _PLANTED_AGAIN = 10
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
 _ALIKE = 0.8
@@ -72,6 +71,7 @@ Planted = tuple[PlantedCount, ...]
 class Examined:
     """The findings on n candidates, one entry a candidate. `nearest` is a row of the private set, -1 where nothing is near.
 
+    `match` is one of `matching.LANES`; `copied` (n, 16, 16) is the share of each cell that shows the private image.
     `closer_to` is "private", "holdout" or "tie"; `cluster` numbers the nearest image of either subset.
     """
 
@@ -84,7 +84,9 @@ class Examined:
     copied_area: NDArray[np.float64]
     correlation: NDArray[np.float64]
     near_copy: NDArray[np.bool_]
-    moved: NDArray[np.bool_]
+    match: NDArray[np.str_]
+    inverted: NDArray[np.bool_]
+    copied: NDArray[np.float64]
     closer_to: NDArray[np.str_]
     cluster: NDArray[np.int64]
     maps: NDArray[np.float64]
@@ -144,16 +146,19 @@ class PreparedMemorisation:
         queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
-        framed, moved = self.matcher.match(queries, timer=timer)
-        matches, by_move = self.calibration.combine(framed, moved, sharpness(queries))
-        near, verified = self.calibration.decide(matches, by_move)
+        found = _find(self.matcher, queries, timer=timer)
+        matches = found.matches
+        near, verified = self.calibration.decide(found)
         is_exact = exact >= 0
         nearest = np.where(is_exact, exact, matches.image)
         closer, cluster = np.full(len(pixels), 0.5), np.full(len(pixels), -1, np.int64)
         if self.proximity is not None:
             closer, cluster = self.proximity.compare(queries.grey)
             timer("proximity")
-        words = [describe_transform(m) if row >= 0 else "" for m, row in zip(matches.maps, nearest, strict=True)]
+        words = [
+            describe_transform(m, inverted=bool(negative)) if row >= 0 else ""
+            for m, negative, row in zip(matches.maps, matches.inverted, nearest, strict=True)
+        ]
         return Examined(
             flagged=is_exact | verified,
             lane=np.where(is_exact, "exact", np.where(verified, "verified", "none")),
@@ -161,10 +166,12 @@ class PreparedMemorisation:
             p_value=self.calibration.p_values(matches.score),
             nearest=nearest,
             transform=np.array(words, dtype=np.str_).reshape(-1),
-            copied_area=np.where(is_exact, 1.0, matches.area),
+            copied_area=np.where(is_exact, 1.0, found.area),
             correlation=matches.correlation,
             near_copy=is_exact | near,
-            moved=by_move,
+            match=np.array(LANES)[found.lane].reshape(-1),
+            inverted=matches.inverted,
+            copied=np.where(is_exact[:, None, None], 1.0, found.copied),
             closer_to=np.where(closer == 0.5, "tie", np.where(closer > 0.5, "private", "holdout")),
             cluster=cluster,
             maps=matches.maps,
@@ -199,10 +206,9 @@ class PreparedMemorisation:
         n = min(self.config.planted_per_transform, len(self.private))
         rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
         copies = plant(self.private.pixels[rows], name, rng)
-        queries = working_pictures(copies)
-        framed, moved = self.matcher.match(queries)
-        matches, by_move = self.calibration.combine(framed, moved, sharpness(queries))
-        _, verified = self.calibration.decide(matches, by_move)
+        found_again = _find(self.matcher, working_pictures(copies))
+        matches = found_again.matches
+        _, verified = self.calibration.decide(found_again)
         groups = self.exact.groups
         same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, rows, strict=True)]
         found = int((verified & np.array(same)).sum())
@@ -233,7 +239,7 @@ def prepare(
         raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
     against = calibration if comparison is None else comparison
     identity = {
-        "encoder": ENCODER,
+        "encoders": ENCODERS,
         "private set": _digest(private),
         "calibration set": _digest(calibration),
         "comparison set": _digest(against),
@@ -258,29 +264,31 @@ def prepare(
         return restored
     unseen = working_pictures(calibration.pixels)
     others = working_pictures(against.pixels)
-    known = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
-    encoder = fit_encoder(torch.cat(known), seed)
-    bank = encoder.bank(originals.grey)
-    index = EmbeddingIndex(bank)
+    seen = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
+    search = Search.build(originals.grey, torch.cat(seen), seed)
+    matcher = Matcher(search, originals, config.candidates)
     timer("index")
     report("index", 1, 1)
-    matcher = Matcher(encoder, index, originals, config.candidates)
-    background, scale = _background(matcher, private, exact, seed)
-    matcher = replace(matcher, scale=scale)
-    timer("background")
-    framed, moved = matcher.match(unseen)
-    calibrated = calibrate(framed, moved, background)
+    unrelated, barred = unseen, None
+    if few := len(unseen) < ENOUGH:
+        rows, barred = _unrelated(private, exact, seed)
+        unrelated = originals.take(torch.from_numpy(rows))
+    matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report))
+    timer("unrelated images")
+    found = _find(matcher, unseen)
+    calibrated = calibrate(found, _find(matcher, unrelated, barred) if few else found)
     timer("calibration")
-    calibrated = _focused(calibrated, matcher, unseen, (framed, moved), seed)
-    timer("blurred calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
         NearCopy(
-            calibration.files[i], private.files[framed.image[i]], float(framed.score[i]), describe_transform(framed.maps[i])
+            calibration.files[i],
+            private.files[found.matches.image[i]],
+            float(found.matches.score[i]),
+            describe_transform(found.matches.maps[i], inverted=bool(found.matches.inverted[i])),
         )
         for i in calibrated.natural
     )
-    proximity = Proximity.build(encoder, bank, others.grey, seed) if len(others) else None
+    proximity = Proximity.build(search.coarse, search.windows_bank, others.grey, seed) if len(others) else None
     prepared = PreparedMemorisation(private, matcher, exact, calibrated, proximity, copies, config, seed, timer.seconds)
     counts = []
     for number, name in enumerate(TRANSFORMS):
@@ -292,57 +300,57 @@ def prepare(
         save_index(
             folder,
             identity,
-            {"projection": encoder.projection, "bank": bank, "calibration": calibrated.scores},
+            {**search.arrays(), "calibration": calibrated.scores},
             _record(prepared),
         )
         timer("save")
     return prepared
 
 
-def _background(matcher: Matcher, private: ImageSet, exact: ExactLookup, seed: int) -> tuple[tuple[Matches, Matches], Scale]:
-    """Private images searched among the other patients' images: what unrelated images of this kind score."""
-    rng = np.random.default_rng([seed, 0xBAC])
-    rows = np.sort(rng.permutation(len(private))[:_BACKGROUND])
+def _find(matcher: Matcher, queries: Pictures, barred: NDArray[np.bool_] | None = None, timer: Any = None) -> Found:
+    """The strongest match of each query, and what of it was copied."""
+    lanes = matcher.match(queries, barred, timer) if timer else matcher.match(queries, barred)
+    matches, lane = strongest(lanes)
+    copied = matcher.copied(queries, matches)
+    if timer:
+        timer("align")
+    return Found(matches, lane, copied)
+
+
+def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Some private images, and which ones each is not to be compared with: those of its patient, and its duplicates."""
+    rows = np.sort(np.random.default_rng([seed, 0xBAC]).permutation(len(private))[:_BACKGROUND])
     _, groups = np.unique([group.hex() for group in exact.groups], return_inverse=True)
     _, patients = np.unique(private.patients, return_inverse=True)
-    barred = (patients[rows, None] == patients[None]) | (groups[rows, None] == groups[None])
-    framed, moved = matcher.match(matcher.originals.take(torch.from_numpy(rows)), barred)
-    found = framed.figures[framed.image >= 0]
-    scale = Scale.measure(found) if len(found) >= 2 else DEFAULT_SCALE
-    rescored = tuple(m.with_score(np.where(m.image >= 0, scale.score(m.figures), m.score)) for m in (framed, moved))
-    return (rescored[0], rescored[1]), scale
+    return rows, (patients[rows, None] == patients[None]) | (groups[rows, None] == groups[None])
 
 
-def _focused(
-    calibrated: Calibration, matcher: Matcher, unseen: Pictures, found: tuple[Matches, Matches], seed: int
-) -> Calibration:
-    """The calibration with what blur does to the scores of unseen images; as it is where these are too few to tell."""
-    if calibrated.held_on != "calibration":
-        return calibrated
-    kept = np.setdiff1d(np.arange(len(unseen)), calibrated.natural)
-    rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(kept)[:_BLURRED])
-    steps = [(float(np.median(sharpness(unseen.take(torch.from_numpy(kept))))), *tail_line(calibrated.scores))]
-    for sigma in STEPS:
-        seen = blurred(unseen.take(torch.from_numpy(rows)), sigma)
-        matches, _ = calibrated.combine(*matcher.match(seen), sharpness(seen))
-        steps.append((float(np.median(sharpness(seen))), *tail_line(matches.score)))
-    focused = replace(calibrated, focus=Focus(*zip(*steps, strict=True)))
-    corrected, _ = focused.combine(*found, sharpness(unseen))
-    return replace(focused, scores=np.sort(corrected.score[kept]))
+def measure_nulls(
+    matcher: Matcher, unseen: Pictures, barred: NDArray[np.bool_] | None, seed: int, report: Progress | None = None
+) -> tuple[Null, ...]:
+    """What unseen images show in each lane, blurred and roughened in steps. `barred` as in `Matcher.match`."""
+    rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(len(unseen))[:_PER_STEP])
+    chosen = unseen.take(torch.from_numpy(rows))
+    levels: list[list[tuple[float, NDArray[np.float64]]]] = [[] for _ in LANES]
+    for number, step in enumerate(STEPS if len(chosen) else ()):
+        seen = blurred(roughened(chosen, step.noise, seed), step.blur)
+        level = float(np.median(sharpness(seen)))
+        for lane, found in zip(levels, matcher.match(seen, None if barred is None else barred[rows]), strict=True):
+            lane.append((level, found.figures[found.image >= 0]))
+        if report is not None:
+            report("unrelated images", number + 1, len(STEPS))
+    return tuple(Null.measure(steps, default) for steps, default in zip(levels, DEFAULT_NULLS, strict=True))
 
 
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     made = prepared.calibration
     return {
-        "scale": asdict(prepared.matcher.scale),
+        "nulls": [asdict(null) for null in prepared.matcher.nulls],
         "calibration": {
-            "near": made.near,
-            "verified": made.verified,
-            "penalty": None if math.isinf(made.penalty) else made.penalty,
+            "near": None if math.isinf(made.near) else made.near,
+            "verified": None if math.isinf(made.verified) else made.verified,
             "natural": made.natural,
-            "natural_moved": made.natural_moved,
             "held_on": made.held_on,
-            "focus": asdict(made.focus),
         },
         "copies": [[c.file, c.private, c.score, c.transform] for c in prepared.calibration_copies],
         "planted": [[c.transform, c.n, c.found, c.scores] for c in prepared.planted_counts],
@@ -360,16 +368,15 @@ def _restore(
     seed: int,
     timer: _Timer,
 ) -> PreparedMemorisation:
-    encoder = Encoder(arrays["projection"])
-    scale = Scale(**{name: tuple(values) for name, values in record["scale"].items()})
-    matcher = Matcher(encoder, EmbeddingIndex(arrays["bank"]), working_pictures(private.pixels), config.candidates, scale)
+    search = Search.restore(arrays)
+    nulls = tuple(Null(**{name: _nested(values) for name, values in null.items()}) for null in record["nulls"])
+    matcher = Matcher(search, working_pictures(private.pixels), config.candidates, nulls)
     made = dict(record["calibration"])
-    made["penalty"] = math.inf if made["penalty"] is None else made["penalty"]
     made["natural"] = tuple(made["natural"])
-    made["focus"] = Focus(**{name: tuple(values) for name, values in made["focus"].items()})
-    proximity = (
-        Proximity.build(encoder, arrays["bank"], working_pictures(against.pixels).grey, seed) if len(against) else None
-    )
+    for name in ("near", "verified"):
+        made[name] = math.inf if made[name] is None else float(made[name])
+    others = working_pictures(against.pixels).grey
+    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(against) else None
     timer("load")
     return PreparedMemorisation(
         private,
@@ -383,6 +390,10 @@ def _restore(
         timer.seconds,
         tuple(PlantedCount(name, n, found, tuple(scores)) for name, n, found, scores in record["planted"]),
     )
+
+
+def _nested(values: list[Any]) -> tuple[Any, ...]:
+    return tuple(tuple(part) if isinstance(part, list) else part for part in values)
 
 
 def _digest(images: ImageSet) -> str:

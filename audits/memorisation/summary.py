@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audits.memorisation.calibration import review_list
-from audits.memorisation.descriptor import ENCODER
 from audits.memorisation.planted import CORE
 from audits.memorisation.proximity import share_interval
+from audits.memorisation.search import ENCODERS
 from audits.memorisation.stage import Examined, Planted, PreparedMemorisation
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds, minimum_detectable_copies
 from synguard.results import AuditResult, Metric
@@ -66,16 +66,14 @@ def summarise(
             ],
             "smallest_p_value": 1 / (len(made.scores) + 1),
             "review_needs": _review_needs(len(examined), len(made.scores)),
-            "moved_matches_count": made.natural_moved,
-            "moved_matches_decide": math.isfinite(made.penalty),
         },
         "index": {
             "kind": "FAISS flat inner product",
-            "device": prepared.matcher.index.device,
-            "dimension": prepared.matcher.index.dimension,
-            "images": prepared.matcher.index.images,
-            "windows": prepared.matcher.index.windows,
-            "encoder": f"{ENCODER['name']} {ENCODER['version']}",
+            "device": prepared.matcher.search.windows.device,
+            "dimension": prepared.matcher.search.windows.dimension,
+            "images": prepared.matcher.search.windows.images,
+            "windows": prepared.matcher.search.windows.windows,
+            "encoder": f"synguard {ENCODERS['version']}: windows, whole images and keypoints",
             "exact": True,
         },
         "seconds": {"prepare": dict(prepared.seconds), "examine": dict(examined.seconds)},

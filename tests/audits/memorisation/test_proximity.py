@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from audits.memorisation.descriptor import fit_encoder
+from audits.memorisation.descriptor import COARSE, fit_encoder
 from audits.memorisation.pictures import working_pictures
 from audits.memorisation.proximity import Proximity, share_interval
 from tests.support.textures import textures
@@ -13,7 +13,7 @@ from tests.support.textures import textures
 @pytest.fixture(scope="module")
 def proximity():
     private, holdout = (working_pictures(textures(n, seed)).grey for n, seed in ((90, 1), (60, 2)))
-    encoder = fit_encoder(torch.cat([private, holdout]), 0)
+    encoder = fit_encoder(COARSE, torch.cat([private, holdout]), 0)
     return Proximity.build(encoder, encoder.bank(private), holdout, 0)
 
 

@@ -77,10 +77,22 @@ def test_the_same_bytes_count_even_where_the_pixels_differ(prepared):
     assert found.nearest.tolist() == [3]
 
 
-def test_a_quarter_of_a_photograph_pasted_elsewhere_is_no_verified_copy(prepared):
-    pixels = UNSEEN[:6].copy()
-    pixels[:, :16, :16] = PRIVATE[:6, :16, :16]
-    assert prepared.examine(pixels, digests(pixels)).flagged.sum() == 0
+def test_half_of_a_photograph_pasted_elsewhere_is_found_with_its_place(prepared):
+    pixels = UNSEEN[:12].copy()
+    pixels[:, 4:27, 6:29] = PRIVATE[:12, 2:25, 9:32]
+    found = prepared.examine(pixels, digests(pixels))
+    right = found.flagged & (found.nearest == np.arange(12))
+    assert right.sum() >= 9
+    assert (found.flagged <= right).all()
+    shown = found.copied[right].mean(0)
+    assert shown[4:12, 5:13].mean() > 0.7 > 0.3 > shown[14:].mean()
+
+
+def test_negatives_and_turns_by_any_angle_are_found(prepared):
+    negatives = 255 - PRIVATE[:10]
+    found = prepared.examine(negatives, digests(negatives))
+    assert (found.flagged & (found.nearest == np.arange(10))).sum() >= 9
+    assert all("as a negative" in words for words in found.transform[found.flagged])
 
 
 def test_crops_are_found_where_no_real_image_matches_so(prepared):
@@ -180,12 +192,12 @@ def test_an_index_of_other_images_is_refused(prepared, folder, change, named):
     "change",
     [
         lambda record: record["calibration"].update(verified=1e6, near=1e6),
-        lambda record: record["calibration"].update(penalty=1e6),
-        lambda record: record["scale"].update(spread=[9.0] * 5),
+        lambda record: [null.update(spread=[[9.0] * 5 for _ in null["spread"]]) for null in record["nulls"]],
+        lambda record: [null.update(sum_centre=[[9.0] * 3 for _ in null["sum_centre"]]) for null in record["nulls"]],
         lambda record: [row.__setitem__(3, [99.0] * 30) for row in record["planted"]],
         lambda record: [row.__setitem__(3, []) for row in record["planted"]],
     ],
-    ids=["threshold", "penalty", "scale", "scores", "no scores"],
+    ids=["threshold", "spread", "sums", "scores", "no scores"],
 )
 def test_an_index_whose_thresholds_were_moved_is_refused(prepared, folder, tmp_path, change):
     """It would record that every planted copy was found, and find no copy at all."""
@@ -221,15 +233,16 @@ def test_twins_in_the_calibration_set_do_not_blind_the_audit():
     assert all(count.found == 10 for count in prepared.planted() if count.transform in CORE)
 
 
-def test_other_photographs_of_a_patient_do_not_set_the_scale():
+def test_other_photographs_of_a_patient_do_not_set_the_thresholds():
+    """Where private images stand in for calibration images that are too few."""
     pixels = textures(60, 1)
     pixels[30:] = plant(pixels[:30], "jpeg-40", np.random.default_rng(1))
     patients = [f"p{row % 30}" for row in range(60)]
-    calibration = image_set(textures(40, 2), "calibration")
+    calibration = image_set(textures(5, 2), "calibration")
     config = MemorisationConfig(planted_per_transform=5)
     known = prepare(image_set(pixels, "private", patients), calibration, config=config, seed=1, folder=None)
     alone = prepare(image_set(pixels, "private"), calibration, config=config, seed=1, folder=None)
-    assert max(known.matcher.scale.centre[:3]) < 0.9 < max(alone.matcher.scale.centre[:3])
+    assert max(known.matcher.nulls[0].centre[0][:3]) < 0.9 < max(alone.matcher.nulls[0].centre[0][:3])
 
 
 def test_an_empty_private_set_is_refused():

@@ -1,0 +1,216 @@
+"""Keypoints: small windows at places that a copy keeps, wherever it was moved, turned, mirrored, inverted or pasted.
+
+A keypoint is a local maximum of band-passed contrast. Its window is turned to the direction of the smoothed gradient there
+and its sign to that of the contrast, so that the same window looks the same under any turn and in a negative; mirrored
+copies are found by mirroring the candidate's windows. Two octaves see a copy that was enlarged or reduced to half.
+In the manner of Lowe 2004 (doi:10.1023/B:VISI.0000029664.99615.94), with whitened windows in place of histograms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from audits.memorisation.blur import gaussian_blur
+from audits.memorisation.geometry import reduce
+from audits.memorisation.index import EmbeddingIndex
+
+__all__ = ["KEYPOINTS", "KeypointEncoder", "KeypointIndex", "Keypoints", "fit_keypoints"]
+
+_OCTAVES = (1, 2)
+"""Each finds keypoints in the image reduced by this factor."""
+_COUNTS = (32, 12)
+"""Keypoints kept in each octave, strongest first."""
+_WIDTH = 1.0
+_RADIUS = 4
+"""No two keypoints of an octave lie within this many pixels of each other, in both axes."""
+_MARGIN = 3
+_FAINTEST = 0.5 / 255
+_DIRECTION = 3.0
+_WINDOW = 7
+"""Radius of the round window in pixels of the octave."""
+_DIMENSION = 64
+_SHRINKAGE = 0.1
+_FIT_IMAGES = 600
+_CHUNK = 64
+_DEPTH = 16
+_DEPTH_BARRED = 48
+
+KEYPOINTS = {
+    "name": "synguard-keypoints",
+    "version": 1,
+    "octaves": list(_OCTAVES),
+    "counts": list(_COUNTS),
+    "window": _WINDOW,
+    "dimension": _DIMENSION,
+    "shrinkage": _SHRINKAGE,
+}
+"""Identity of the keypoint encoder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """Keypoints of n images, k each. Descriptors (n, k, d), or (n, 2 k, d) with mirrored windows behind, of unit norm; zero
+    where an image has fewer.
+
+    `place` (n, k, 2) in the image's frame, `angle` (n, k) in radians, `scale` (n, k) pixels of the image in one of the
+    window, `sign` (n, k) of the contrast: 1, -1, or 0 where there is no keypoint.
+    """
+
+    descriptors: NDArray[np.float32]
+    place: NDArray[np.float32]
+    angle: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    sign: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeypointEncoder:
+    """The fitted projection of windows, float32 (points, dimension)."""
+
+    projection: NDArray[np.float32]
+
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return int(self.projection.shape[1])
+
+    def keypoints(self, images: Tensor, *, mirrored: bool) -> Keypoints:
+        """Keypoints of images (n, 1, s, s); with the mirrored windows too where they are to be searched for."""
+        parts = [self._encode(chunk, mirrored=mirrored) for chunk in _chunks(images)]
+        return Keypoints(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _encode(self, images: Tensor, *, mirrored: bool) -> tuple[NDArray[np.float32], ...]:
+        found = _find(images)
+        sides = [_windows(images, found, mirror=mirror) for mirror in ((False, True) if mirrored else (False,))]
+        values = _centred(torch.cat(sides, 1)) @ torch.from_numpy(self.projection)
+        there = found.sign.abs().repeat(1, len(sides))[..., None]
+        descriptors = functional.normalize(values, dim=-1) * there
+        return tuple(
+            part.to(torch.float32).numpy() for part in (descriptors, found.place, found.angle, found.scale, found.sign)
+        )
+
+
+class KeypointIndex:
+    """Search over all keypoints of a private set. Images without texture have few; what is missing costs nothing."""
+
+    def __init__(self, bank: Keypoints) -> None:
+        self.bank = bank
+        self._rows = np.flatnonzero(bank.sign.reshape(-1) != 0)
+        stored = bank.descriptors.reshape(-1, bank.descriptors.shape[-1])[self._rows]
+        self._index = EmbeddingIndex(stored[:, None])
+
+    def search(
+        self, queries: Keypoints, barred: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Likeness and place (image * k + keypoint, -1: none) of the nearest stored keypoints, (n, 2 k, depth) each."""
+        n, views, _ = queries.descriptors.shape
+        there = np.tile(queries.sign != 0, (1, views // queries.sign.shape[1])).reshape(-1)
+        depth = _DEPTH if barred is None else _DEPTH_BARRED
+        likeness = np.full((n * views, depth), -2.0, np.float32)
+        place = np.full((n * views, depth), -1, np.int64)
+        if len(self._rows) and there.any():
+            flat = queries.descriptors.reshape(n * views, -1)[there]
+            found, rows = self._index.search(flat[:, None], depth)
+            held = found.shape[-1]
+            likeness[there, :held] = found[:, 0]
+            place[there, :held] = np.where(rows[:, 0] >= 0, self._rows[rows[:, 0]], -1)
+        return likeness.reshape(n, views, depth), place.reshape(n, views, depth)
+
+
+def fit_keypoints(images: Tensor, seed: int) -> KeypointEncoder:
+    """The projection on the leading principal components of windows of images (n, 1, s, s), divided by their spread."""
+    rows = np.random.default_rng([seed, 0x4E9]).permutation(len(images))[:_FIT_IMAGES]
+    windows, there = [], []
+    for chunk in _chunks(images[torch.from_numpy(rows)]):
+        found = _find(chunk)
+        windows += [_windows(chunk, found, mirror=mirror) for mirror in (False, True)]
+        there += [found.sign != 0] * 2
+    values = _centred(torch.cat(windows)[torch.cat(there)]).to(torch.float64)
+    covariance = (values.T @ values / max(len(values), 1)).numpy()
+    spread, axes = np.linalg.eigh(covariance)
+    kept = np.argsort(spread)[::-1][:_DIMENSION]
+    floor = _SHRINKAGE * spread.mean() + 1e-12
+    return KeypointEncoder(np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept].clip(0) + floor)).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    place: Tensor
+    angle: Tensor
+    scale: Tensor
+    sign: Tensor
+
+
+def _find(images: Tensor) -> _Found:
+    """Places, directions, scales and signs of keypoints of all octaves, (n, k, ...)."""
+    places, angles, scales, signs = [], [], [], []
+    for octave, count in zip(_OCTAVES, _COUNTS, strict=True):
+        reduced = reduce(images, max(images.shape[-1] // octave, 2 * _MARGIN + 2))
+        side = reduced.shape[-1]
+        contrast = (gaussian_blur(reduced, _WIDTH) - gaussian_blur(reduced, 2 * _WIDTH))[:, 0]
+        strength = contrast.abs()
+        tallest = functional.max_pool2d(strength[:, None], 2 * _RADIUS + 1, 1, _RADIUS)[:, 0]
+        peaks = torch.where((strength >= tallest) & _inner(side), strength, torch.zeros_like(strength)).flatten(1)
+        height, at = peaks.topk(min(count, side * side), 1)
+        sign = contrast.flatten(1).gather(1, at).sign() * (height > _FAINTEST)
+        along = [part.flatten(1).gather(1, at) * sign for part in _gradient(gaussian_blur(reduced, _DIRECTION)[:, 0])]
+        places.append((2.0 * torch.stack([at % side, at // side], -1) + 1.0) / side - 1.0)
+        angles.append(torch.atan2(along[1], along[0]))
+        scales.append(torch.full_like(height, images.shape[-1] / side))
+        signs.append(sign)
+    return _Found(torch.cat(places, 1), torch.cat(angles, 1), torch.cat(scales, 1), torch.cat(signs, 1))
+
+
+def _inner(side: int) -> Tensor:
+    inside = torch.zeros(side, side, dtype=torch.bool)
+    inside[_MARGIN : side - _MARGIN, _MARGIN : side - _MARGIN] = True
+    return inside
+
+
+def _gradient(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Along x and y, (n, s, s) each."""
+    padded = functional.pad(images[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    return padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+
+
+def _windows(images: Tensor, found: _Found, *, mirror: bool) -> Tensor:
+    """Grey values of the windows (n, k, points), turned to their direction and sign, from their octave."""
+    x, y = _DISK[:, 0], _DISK[:, 1] * (-1.0 if mirror else 1.0)
+    cosine, sine = torch.cos(found.angle)[..., None], torch.sin(found.angle)[..., None]
+    turned = torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1)
+    points = found.place[:, :, None] + turned * (found.scale * 2.0 / images.shape[-1])[..., None, None]
+    parts, first = [], 0
+    for octave, count in zip(_OCTAVES, _COUNTS, strict=True):
+        reduced = reduce(images, max(images.shape[-1] // octave, 2 * _MARGIN + 2))
+        last = first + min(count, reduced.shape[-1] ** 2)
+        grid = points[:, first:last]
+        parts.append(functional.grid_sample(reduced, grid, padding_mode="reflection", align_corners=False)[:, 0])
+        first = last
+    return torch.cat(parts, 1) * found.sign[..., None]
+
+
+def _centred(values: Tensor) -> Tensor:
+    values = values - values.mean(-1, keepdim=True)
+    unit: Tensor = values / (values.norm(dim=-1, keepdim=True) + 1e-3)
+    return unit
+
+
+def _disk() -> Tensor:
+    axis = torch.arange(-_WINDOW, _WINDOW + 1, dtype=torch.float32)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    inside = x**2 + y**2 <= (_WINDOW + 0.5) ** 2
+    return torch.stack([x[inside], y[inside]], 1)
+
+
+_DISK = _disk()
+
+
+def _chunks(images: Tensor) -> Iterator[Tensor]:
+    return (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))

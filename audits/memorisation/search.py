@@ -1,0 +1,137 @@
+"""The three searches of a private set, and where each says that alignment should start.
+
+Whole images, sharply whitened: copies in the same frame, however blended, blurred or compressed. Windows, coarsely: copies
+that were cropped, turned or shifted. Keypoints: copies that fill a part of the candidate or were turned by any angle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audits.memorisation.descriptor import COARSE, SHARP, Encoder, fit_encoder, pair_map
+from audits.memorisation.geometry import DIHEDRAL
+from audits.memorisation.index import EmbeddingIndex
+from audits.memorisation.keypoints import KEYPOINTS, KeypointEncoder, KeypointIndex, Keypoints, fit_keypoints
+from audits.memorisation.voting import vote
+
+__all__ = ["ENCODERS", "Search", "Starts"]
+
+_FRAMED = 4
+
+ENCODERS = {"version": 3, "coarse": COARSE.identity, "sharp": SHARP.identity, "keypoints": KEYPOINTS}
+"""Identity of the encoders: an index made with other ones is refused."""
+_PARTS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Starts:
+    """For n queries, k starts each: private image (-1: none), map (n, k, 2, 3), the frame it must stay in, likeness of the
+    search, whether the query is a negative, and where it counts (n, k, 1, s, s), everywhere where None."""
+
+    image: Tensor
+    maps: Tensor
+    frames: Tensor
+    likeness: Tensor
+    inverted: Tensor
+    weight: Tensor | None = None
+
+    def moved(self, maps: Tensor) -> Starts:
+        """The same starts with other maps."""
+        return Starts(self.image, maps, self.frames, self.likeness, self.inverted, self.weight)
+
+    def take(self, chosen: Tensor) -> Starts:
+        """Some starts of each query, (n, kept)."""
+        row = torch.arange(len(chosen))[:, None]
+        weight = None if self.weight is None else self.weight[row, chosen]
+        image, maps, frames = self.image[row, chosen], self.maps[row, chosen], self.frames[row, chosen]
+        return Starts(image, maps, frames, self.likeness[row, chosen], self.inverted[row, chosen], weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """Encoders and indexes of a private set."""
+
+    coarse: Encoder
+    sharp: Encoder
+    points: KeypointEncoder
+    windows_bank: NDArray[np.float32]
+    wholes_bank: NDArray[np.float32]
+    windows: EmbeddingIndex
+    wholes: EmbeddingIndex
+    keypoints: KeypointIndex
+
+    @staticmethod
+    def build(originals: Tensor, known: Tensor, seed: int) -> Search:
+        """Of private images (n, 1, s, s); encoders are fitted on `known`, which they are part of."""
+        coarse, sharp, points = fit_encoder(COARSE, known, seed), fit_encoder(SHARP, known, seed), fit_keypoints(known, seed)
+        return Search._of(
+            coarse, sharp, points, coarse.bank(originals), sharp.bank(originals), points.keypoints(originals, mirrored=False)
+        )
+
+    @staticmethod
+    def _of(
+        coarse: Encoder,
+        sharp: Encoder,
+        points: KeypointEncoder,
+        windows: NDArray[np.float32],
+        wholes: NDArray[np.float32],
+        keypoints: Keypoints,
+    ) -> Search:
+        indexes = EmbeddingIndex(windows), EmbeddingIndex(wholes), KeypointIndex(keypoints)
+        return Search(coarse, sharp, points, windows, wholes, *indexes)
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All there is to keep, by name; `restore` takes it back."""
+        projections = {"coarse": self.coarse.projection, "sharp": self.sharp.projection, "points": self.points.projection}
+        named = {f"projection-{name}": array for name, array in projections.items()}
+        points = {f"keypoints-{f.name}": getattr(self.keypoints.bank, f.name) for f in fields(Keypoints)}
+        return {**named, "windows": self.windows_bank, "wholes": self.wholes_bank, **points}
+
+    @staticmethod
+    def restore(arrays: Mapping[str, NDArray[Any]]) -> Search:
+        """The search whose `arrays` these are. KeyError where one is missing."""
+        return Search._of(
+            Encoder(COARSE, arrays["projection-coarse"]),
+            Encoder(SHARP, arrays["projection-sharp"]),
+            KeypointEncoder(arrays["projection-points"]),
+            arrays["windows"],
+            arrays["wholes"],
+            Keypoints(*(arrays[f"keypoints-{f.name}"] for f in fields(Keypoints))),
+        )
+
+    def starts(
+        self, images: Tensor, count: int, barred: NDArray[np.bool_] | None, timer: Callable[[str], None]
+    ) -> tuple[Starts, Starts, Starts]:
+        """Where to start for images (n, 1, s, s): in the frame, moved, and in parts."""
+        whole, coarse = self.sharp.queries(images), self.coarse.queries(images)
+        points = self.points.keypoints(images, mirrored=True)
+        timer("embed")
+        image, view, _, likeness = self.wholes.candidates(whole, _FRAMED, barred)
+        framed = _start(image, _FRAMES[view], likeness)
+        image, view, window, likeness = self.windows.candidates(coarse, count, barred)
+        moved = _start(image, _PAIR_MAPS[view, window], likeness)
+        found = self.keypoints.search(points, barred)
+        timer("search")
+        guesses = vote(points, self.keypoints.bank, *found, count=_PARTS, side=images.shape[-1], barred=barred)
+        parts = Starts(guesses.image, guesses.maps, guesses.maps, guesses.support / 10, guesses.inverted, guesses.weight)
+        timer("vote")
+        return framed, moved, parts
+
+
+def _start(image: NDArray[np.int64], maps: NDArray[np.float64], likeness: NDArray[np.float32]) -> Starts:
+    started = torch.from_numpy(maps).to(torch.float32)
+    upright = torch.zeros(image.shape, dtype=torch.bool)
+    return Starts(torch.from_numpy(image), started, started, torch.from_numpy(likeness), upright)
+
+
+_FRAMES: NDArray[np.float64] = np.concatenate([np.linalg.inv(DIHEDRAL), np.zeros((8, 2, 1))], axis=2)
+_PAIR_MAPS: NDArray[np.float64] = np.stack(
+    [np.stack([pair_map(view, window) for window in range(len(COARSE.bank))]) for view in range(8 * len(COARSE.views))]
+)
