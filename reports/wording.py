@@ -83,6 +83,7 @@ FIDELITY: Mapping[str, str] = MappingProxyType(
 )
 _TRANSFORMS: Mapping[str, str] = MappingProxyType(
     {
+        "blended": "blended at {} % with another image",
         "blur": "blurred",
         "blurred": "blurred",
         "brightened": "brightened ×{}",
@@ -102,8 +103,10 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "mirrored horizontally": "mirrored left to right",
         "mirrored vertical": "mirrored top to bottom",
         "mirrored vertically": "mirrored top to bottom",
+        "negative": "as a negative",
         "noise": "noise of {}",
         "none": "unchanged",
+        "pasted": "a part of {} % pasted into another image",
         "rot": "turned by {}°",
         "rotated": "turned by {}°",
         "scale": "enlarged ×{}",

@@ -46,8 +46,8 @@ def tail_threshold(calibration: Scores, rate: float) -> float:
     return float(centre + spread * (1.0 + error) * norm.ppf(1 - rate))
 
 
-def tail_line(scores: Scores) -> tuple[float, float]:
-    """Centre and spread of the normal distribution whose upper quantiles, from 70 % to 97 %, are those of the scores."""
-    levels = np.linspace(*_TAIL, 28)
-    spread, centre = np.polyfit(norm.ppf(levels), np.quantile(scores, levels), 1)
+def tail_line(scores: Scores, levels: tuple[float, float] = _TAIL) -> tuple[float, float]:
+    """Centre and spread of the normal distribution whose upper quantiles, between two levels, are those of the scores."""
+    between = np.linspace(*levels, 28)
+    spread, centre = np.polyfit(norm.ppf(between), np.quantile(scores, between), 1)
     return float(centre), max(float(spread), 1e-6)

@@ -22,6 +22,8 @@ __all__ = ["DEFAULT_NULLS", "STEPS", "Null", "Step"]
 Floats = NDArray[np.float64]
 
 _FEWEST = 20
+_TAIL = (0.60, 0.92)
+"""Quantiles that the upper tail is read off: even where one unseen image in twenty is a twin of a private one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Null:
         for _, figures in kept:
             middle = np.median(figures, axis=0)
             width = np.maximum(1.4826 * np.median(np.abs(figures - middle), axis=0), _LEAST_SPREAD)
-            lines = [tail_line(column) for column in _sums((figures - middle) / width).T]
+            lines = [tail_line(column, _TAIL) for column in _sums((figures - middle) / width).T]
             centre.append(tuple(middle.tolist()))
             spread.append(tuple(width.tolist()))
             sum_centre.append(tuple(line[0] for line in lines))

@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 __all__ = ["CORE", "TRANSFORMS", "plant"]
 
 Pixels = NDArray[np.uint8]
-Transform = Callable[[Pixels, np.random.Generator], Pixels]
+Transform = Callable[[Pixels, Pixels, np.random.Generator], Pixels]
+"""Takes a private image and one of another patient that it may be mixed with."""
 
 
 def _jpeg(image: Pixels, quality: int) -> Pixels:
@@ -55,16 +56,34 @@ def _blur(image: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(image.shape[0] / 64)))
 
 
+def _paste(image: Pixels, host: Pixels, share: float, rng: np.random.Generator) -> Pixels:
+    """A square of that share of the area, cut out anywhere and pasted anywhere."""
+    size = image.shape[0]
+    side = max(round(size * share**0.5), 1)
+    (top, left), (down, across) = rng.integers(0, size - side + 1, (2, 2)).tolist()
+    pasted = host.copy()
+    pasted[down : down + side, across : across + side] = image[top : top + side, left : left + side]
+    return pasted
+
+
+def _blend(image: Pixels, host: Pixels, share: float) -> Pixels:
+    return np.rint(share * image.astype(np.float64) + (1 - share) * host).astype(np.uint8)
+
+
 TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
     {
-        "identity": lambda image, rng: _jpeg(image, 95),
-        "mirrored": lambda image, rng: _mirror(image, rng),
-        "turned": lambda image, rng: _turn(image, rng),
-        "jpeg-40": lambda image, rng: _jpeg(image, 40),
-        "brightened-1.3": lambda image, rng: _brighten(image, 1.3),
-        "blurred": lambda image, rng: _blur(image),
-        "rotated-10": lambda image, rng: _rotate(image, float(rng.choice([-10.0, 10.0]))),
-        "crop-80": lambda image, rng: _crop(image, 0.8, rng),
+        "identity": lambda image, host, rng: _jpeg(image, 95),
+        "mirrored": lambda image, host, rng: _mirror(image, rng),
+        "turned": lambda image, host, rng: _turn(image, rng),
+        "jpeg-40": lambda image, host, rng: _jpeg(image, 40),
+        "brightened-1.3": lambda image, host, rng: _brighten(image, 1.3),
+        "blurred": lambda image, host, rng: _blur(image),
+        "rotated-10": lambda image, host, rng: _rotate(image, float(rng.choice([-10.0, 10.0]))),
+        "crop-80": lambda image, host, rng: _crop(image, 0.8, rng),
+        "crop-50": lambda image, host, rng: _crop(image, 0.5, rng),
+        "negative": lambda image, host, rng: 255 - image,
+        "pasted-50": lambda image, host, rng: _paste(image, host, 0.5, rng),
+        "blended-50": lambda image, host, rng: _blend(image, host, 0.5),
     }
 )
 """Transforms by name. A policy names the ones whose recall it holds a limit against."""
@@ -73,6 +92,10 @@ CORE: tuple[str, ...] = ("identity", "mirrored", "turned", "jpeg-40", "brightene
 """The transforms that any audit must see; the others tell how far it sees beyond them."""
 
 
-def plant(pixels: Pixels, name: str, rng: np.random.Generator) -> Pixels:
-    """The images (n, size, size, 3) put through the transform `name`."""
-    return np.stack([TRANSFORMS[name](image, rng) for image in pixels])
+def plant(pixels: Pixels, name: str, rng: np.random.Generator, hosts: Pixels | None = None) -> Pixels:
+    """The images (n, size, size, 3) put through the transform `name`.
+
+    Transforms that mix take `hosts` (m, size, size, 3), or the images themselves in another order where there are none.
+    """
+    others = pixels if hosts is None or len(hosts) == 0 else hosts
+    return np.stack([TRANSFORMS[name](image, others[(row + 1) % len(others)], rng) for row, image in enumerate(pixels)])

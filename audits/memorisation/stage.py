@@ -38,6 +38,7 @@ Progress = Callable[[str, int, int], None]
 _BACKGROUND = 300
 _PER_STEP = 150
 """Unseen images at each step of blur and noise."""
+_HOSTS = 100
 _PLANTED_AGAIN = 10
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
 _ALIKE = 0.8
@@ -133,6 +134,7 @@ class PreparedMemorisation:
     calibration: Calibration
     proximity: Proximity | None
     calibration_copies: tuple[NearCopy, ...]
+    hosts: NDArray[np.uint8]
     config: MemorisationConfig
     seed: int
     seconds: Mapping[str, float]
@@ -205,7 +207,7 @@ class PreparedMemorisation:
         rng = np.random.default_rng([seed, 0x91A, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")])
         n = min(self.config.planted_per_transform, len(self.private))
         rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
-        copies = plant(self.private.pixels[rows], name, rng)
+        copies = plant(self.private.pixels[rows], name, rng, self.hosts)
         found_again = _find(self.matcher, working_pictures(copies))
         matches = found_again.matches
         _, verified = self.calibration.decide(found_again)
@@ -254,7 +256,7 @@ def prepare(
         arrays, record = load_index(folder, identity)
         timer("load")
         try:
-            restored = _restore(private, against, arrays, record, exact, config, seed, timer)
+            restored = _restore(private, calibration, against, arrays, record, exact, config, seed, timer)
             restored.check_sight(folder)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -289,7 +291,9 @@ def prepare(
         for i in calibrated.natural
     )
     proximity = Proximity.build(search.coarse, search.windows_bank, others.grey, seed) if len(others) else None
-    prepared = PreparedMemorisation(private, matcher, exact, calibrated, proximity, copies, config, seed, timer.seconds)
+    prepared = PreparedMemorisation(
+        private, matcher, exact, calibrated, proximity, copies, _hosts(calibration), config, seed, timer.seconds
+    )
     counts = []
     for number, name in enumerate(TRANSFORMS):
         counts.append(prepared._plant(name, seed))
@@ -360,6 +364,7 @@ def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
 
 def _restore(
     private: ImageSet,
+    calibration: ImageSet,
     against: ImageSet,
     arrays: dict[str, NDArray[Any]],
     record: dict[str, Any],
@@ -385,11 +390,17 @@ def _restore(
         Calibration(scores=arrays["calibration"], **made),
         proximity,
         tuple(NearCopy(*copy) for copy in record["copies"]),
+        _hosts(calibration),
         config,
         seed,
         timer.seconds,
         tuple(PlantedCount(name, n, found, tuple(scores)) for name, n, found, scores in record["planted"]),
     )
+
+
+def _hosts(calibration: ImageSet) -> NDArray[np.uint8]:
+    """Images of other patients that planted copies are mixed with."""
+    return calibration.pixels[:_HOSTS]
 
 
 def _nested(values: list[Any]) -> tuple[Any, ...]:

@@ -29,6 +29,10 @@ FOUND = {
     "blurred": 96,
     "rotated-10": 61,
     "crop-80": 2,
+    "crop-50": 93,
+    "negative": 98,
+    "pasted-50": 77,
+    "blended-50": 88,
 }
 """Planted copies found of 100, by transform."""
 SIDE = 64

@@ -16,7 +16,8 @@ from synguard.metrics.sample_size import clean_bound
 from synguard.results import Decision, Metric
 
 Key = tuple[str, str | None]
-TRANSFORMS = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "rotated-10", "crop-80")
+CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3")
+TRANSFORMS = (*CORE, "rotated-10", "crop-80", "crop-50", "negative", "pasted-50", "blended-50")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
 RATE = "membership.black_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
