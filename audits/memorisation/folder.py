@@ -1,7 +1,7 @@
 """The index folder: owner-only arrays, and a record of what they were made from and with.
 
 Private data: it holds reduced copies of the private images. Arrays are `.npy` without pickle, each under its sha256. With a
-key, all that tells of images or thresholds is sealed (`.enc`), and `meta.json`, which then names digests only, carries the key's
+key, all that tells of images or thresholds is sealed (`.enc`); `meta.json` then names digests only, and carries the key's
 mark. A folder appears under its name when it is whole, or not at all.
 """
 
@@ -28,6 +28,7 @@ from synguard.errors import InputError, IntegrityError
 __all__ = [
     "IndexWriter",
     "StoredIndex",
+    "check_key",
     "differences",
     "faults",
     "is_index",
@@ -35,6 +36,7 @@ __all__ = [
     "open_index",
     "read_meta",
     "read_note",
+    "read_record",
     "save_index",
     "write_note",
 ]
@@ -126,21 +128,19 @@ def open_index(folder: Path, identity: Mapping[str, Any], key: Key | None = None
 
     Raises `IntegrityError` for an index of something else, and where a file does not match its digest.
     """
-    meta = read_meta(folder, key)
+    meta = read_meta(folder)
+    check_key(folder, meta, key)
     if found := differences(folder, meta, identity):
         raise IntegrityError(found[0])
     for name, digest in meta["files"].items():
         if fault := _altered(folder / name, digest):
             raise IntegrityError(fault)
     arrays = {name: open_rows(folder, name, key) for name in meta["arrays"]}
-    record = meta["record"] if key is None else json.loads(_read(folder, _RECORD, key))
-    return StoredIndex(arrays, record)
+    return StoredIndex(arrays, read_record(folder, meta, key))
 
 
-def read_meta(folder: Path, key: Key | None) -> dict[str, Any]:
-    """The open part of an index's record. IntegrityError where it is none, or not as it was written under `key`;
-    InputError where the index is encrypted and no key was given.
-    """
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The open part of an index's record, unchecked. IntegrityError where it is none."""
     try:
         meta: dict[str, Any] = json.loads((folder / _META).read_bytes())
         meta["identity"].items()
@@ -149,14 +149,33 @@ def read_meta(folder: Path, key: Key | None) -> dict[str, Any]:
         sealed = meta["encrypted"]
         if meta["format"] != _FORMAT or (sealed is None) != ("record" in meta):
             raise ValueError(f"format {meta['format']}")
-        fingerprint = None if sealed is None else str(sealed["key"])
+        if sealed is not None:
+            str(sealed["key"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{folder / _META}: found no readable record, expected the record of an index") from error
-    if fingerprint is not None and key is None:
-        raise InputError.of(folder, "an encrypted index", f"its key {fingerprint} (--key-file FILE)")
-    if key is not None:
-        _check_key(folder, meta, fingerprint, key)
     return meta
+
+
+def read_record(folder: Path, meta: Mapping[str, Any], key: Key | None) -> Any:
+    """What was recorded beside the arrays."""
+    return meta["record"] if key is None else json.loads(_read(folder, _RECORD, key))
+
+
+def check_key(folder: Path, meta: Mapping[str, Any], key: Key | None) -> None:
+    """InputError where an encrypted index comes without a key, IntegrityError where this key did not write its record."""
+    fingerprint = None if meta["encrypted"] is None else meta["encrypted"]["key"]
+    if key is None:
+        if fingerprint is not None:
+            raise InputError.of(folder, "an encrypted index", f"its key {fingerprint} (--key-file FILE)")
+        return
+    if fingerprint != key.fingerprint:
+        found = "an index that is not encrypted" if fingerprint is None else f"an index under the key {fingerprint}"
+        raise IntegrityError(f"{folder}: found {found}, expected one under the given key {key.fingerprint}")
+    unmarked = {name: value for name, value in meta.items() if name != "mark"}
+    if meta.get("mark") != key.mark(_json(unmarked)):
+        raise IntegrityError(
+            f"{folder / _META}: found a record that was altered, expected it as it was written under this key"
+        )
 
 
 def differences(folder: Path, meta: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
@@ -218,17 +237,6 @@ def load_index(folder: Path, identity: Mapping[str, Any], key: Key | None = None
     """All arrays in memory, and the record; see `open_index`."""
     stored = open_index(folder, identity, key)
     return {name: stored.array(name) for name in stored.arrays}, stored.record
-
-
-def _check_key(folder: Path, meta: dict[str, Any], fingerprint: str | None, key: Key) -> None:
-    if fingerprint != key.fingerprint:
-        found = "an index that is not encrypted" if fingerprint is None else f"an index under the key {fingerprint}"
-        raise IntegrityError(f"{folder}: found {found}, expected one under the given key {key.fingerprint}")
-    unmarked = {name: value for name, value in meta.items() if name != "mark"}
-    if meta.get("mark") != key.mark(_json(unmarked)):
-        raise IntegrityError(
-            f"{folder / _META}: found a record that was altered, expected it as it was written under this key"
-        )
 
 
 def _altered(path: Path, digest: str) -> str | None:

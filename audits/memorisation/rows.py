@@ -89,7 +89,8 @@ class MemoryRows:
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Rows from `start` up to `stop`."""
-        return self._values[start:stop]
+        found = self._values[start:stop]
+        return found if found.flags.writeable else found.copy()  # torch warns of arrays that it may not write to
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The given rows."""

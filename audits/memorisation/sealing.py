@@ -1,8 +1,8 @@
 """Encryption at rest: files under a key of the user's, AES-256-GCM in chunks, decrypted into memory only.
 
 A sealed file is a header (magic, salt) and chunks of 64 KiB, each with a tag of its own. Its key is derived from the user's
-key, the salt and the file's name; a chunk's nonce is its number and whether it is the last. So a chunk that was altered, moved,
-taken from another file or cut off the end is refused: the STREAM construction of Hoang et al. 2015
+key, the salt and the file's name; a chunk's nonce is its number and whether it is the last. So a chunk that was altered,
+moved, taken from another file or cut off the end is refused: the STREAM construction of Hoang et al. 2015
 (doi 10.1007/978-3-662-47989-6_24).
 """
 
