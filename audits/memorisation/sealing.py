@@ -64,14 +64,16 @@ class Key:
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is refused below instead of waited on
         except OSError as error:
             raise InputError.of(path, error.strerror, _EXPECTED) from error
-        with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode):
                 raise InputError.of(path, "no regular file", _EXPECTED)
             if found.st_mode & 0o077 or found.st_uid != os.geteuid():
                 mode = f"the rights {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}"
                 raise InputError.of(path, mode, f"{_EXPECTED}: 600, yours")
-            secret = file.read(_KEY + 1)
+            secret = os.read(handle, _KEY + 1)
+        finally:
+            os.close(handle)
         if len(secret) != _KEY:
             raise InputError.of(path, f"{found.st_size} bytes", _EXPECTED)
         return Key(secret)
