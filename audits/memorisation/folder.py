@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,7 @@ from audits.memorisation.sealing import Key
 from synguard.errors import InputError, IntegrityError
 
 __all__ = [
+    "HOLDOUT_NOTE",
     "IndexWriter",
     "StoredIndex",
     "check_key",
@@ -44,6 +46,9 @@ __all__ = [
 _META = "meta.json"
 _RECORD = "record.json"
 _FORMAT = 2
+
+HOLDOUT_NOTE = "holdout_near_copies.json"
+"""Left beside the index once it is there, by `write_note`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +110,8 @@ class IndexWriter:
         if unfinished := [name for name, rows in self._arrays.items() if not rows.digest]:
             raise ValueError(f"found the arrays {unfinished} unfinished, expected all to be whole")
         files = {stored_name(f"{name}.npy", self._key): rows.digest for name, rows in self._arrays.items()}
-        meta: dict[str, Any] = {"format": _FORMAT, "identity": self._identity, "arrays": list(self._arrays)}
+        meta: dict[str, Any] = {"format": _FORMAT, "made": datetime.now(UTC).isoformat(timespec="seconds")}
+        meta |= {"identity": self._identity, "arrays": list(self._arrays)}
         if self._key is None:
             meta |= {"encrypted": None, "files": files, "record": self.record}
         else:
@@ -191,7 +197,7 @@ def differences(folder: Path, meta: Mapping[str, Any], identity: Mapping[str, An
 def faults(folder: Path, meta: Mapping[str, Any], key: Key | None) -> list[str]:
     """Altered and unknown files, and rights that let others in, a sentence each."""
     found = [fault for name, digest in meta["files"].items() if (fault := _altered(folder / name, digest))]
-    known = {_META, *meta["files"], *(stored_name(name, key) for name in _NOTES)}
+    known = {_META, *meta["files"], *(stored_name(name, key) for name in (HOLDOUT_NOTE,))}
     for path in (folder, *sorted(folder.iterdir())):
         state = path.lstat()
         wanted = 0o700 if path == folder else 0o600
@@ -201,9 +207,6 @@ def faults(folder: Path, meta: Mapping[str, Any], key: Key | None) -> list[str]:
         if path != folder and path.name not in known:
             found.append(f"{path}: found a file that is no part of the index, expected none")
     return found
-
-
-_NOTES = ("holdout_near_copies.json",)
 
 
 def write_note(folder: Path, name: str, value: Any, key: Key | None) -> None:
