@@ -160,7 +160,8 @@ class GpuEngine:
             for first in range(0, n, step):
                 rows = slice(first, min(first + step, n))
                 product = asked[first * views : rows.stop * views] @ columns
-                likeness = product.reshape(-1, views, len(block), block.shape[1]).amax((1, 3))
+                likeness = product.reshape(-1, views, len(block), block.shape[1])
+                likeness = likeness.amax((1, 3)) if views * block.shape[1] > 1 else likeness[:, 0, :, 0]
                 if barred is not None:
                     mask = torch.from_numpy(np.ascontiguousarray(barred[rows, start : start + len(block)]))
                     likeness.masked_fill_(mask.to(self._device), float(NOTHING))

@@ -15,11 +15,11 @@ from audits.memorisation.rows import Rows, as_rows
 
 __all__ = ["APPROXIMATE_FROM", "EmbeddingIndex", "SearchNote"]
 
-APPROXIMATE_FROM = {"cpu": 4_000_000, "gpu": 400_000_000}
+APPROXIMATE_FROM = {"cpu": 1_000_000, "gpu": 200_000_000}
 """Stored vectors from which an approximate search is tried."""
 
 _RECALL = 0.99
-_PROBES = (8, 16, 32, 64, 128, 256, 512)
+_PROBES = (8, 16, 32, 64, 128, 256)
 _MARGIN = 8
 """Images beyond those asked for that are scored again, so that rounding in the first look decides nothing."""
 _LISTED = 64
@@ -101,8 +101,8 @@ class EmbeddingIndex:
         above: int | None = None,
         device: str = "auto",
     ) -> EmbeddingIndex:
-        """Exact for a bank of up to `above` vectors (default: APPROXIMATE_FROM). Beyond, approximate with as few probes as
-        find 99 % of the sample's images that exact search finds among `count`; exact where none does.
+        """Exact for a bank of up to `above` vectors (default: APPROXIMATE_FROM). Beyond, approximate with twice as many
+        probes as find 99 % of the sample's images that exact search finds among `count`; exact where no number does.
         """
         exact = EmbeddingIndex(bank, device=device)
         vectors = exact.images * exact.windows
@@ -111,13 +111,18 @@ class EmbeddingIndex:
         queries, right = sample()
         lists = build_lists(as_rows(bank), _lists_for(vectors), seed)
         note = replace(exact.note, lists=lists.lists, sample=len(right), right_exact=exact._hits(queries, right, count))
-        for probes in _PROBES if note.right_exact else ():
+
+        def tried(probes: int) -> EmbeddingIndex:
             quick = copy(exact)
             quick._lists, quick.note = lists, replace(note, probes=probes)
-            quick.note = note = replace(quick.note, right=quick._hits(queries, right, count))
-            if note.recall >= _RECALL:
-                return quick
-        exact.note = replace(note, probes=0)
+            quick.note = replace(quick.note, right=quick._hits(queries, right, count))
+            return quick
+
+        for probes in _PROBES:
+            quick = tried(probes)
+            if note.right_exact and quick.note.recall >= _RECALL:
+                return max(tried(2 * probes), quick, key=lambda index: index.note.recall)
+        exact.note = replace(quick.note, probes=0)
         return exact
 
     @property
