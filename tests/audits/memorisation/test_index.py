@@ -204,3 +204,30 @@ def test_a_small_bank_asks_for_no_copies(bank):
     chosen = EmbeddingIndex.choose(bank, sample, 5)
     assert chosen.lists is None
     assert chosen.describe().startswith("exact search of 120 vectors (40 images x 3 windows), on the ")
+
+
+def anonymous_memory():
+    return int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells memory as Linux does")
+def test_a_bank_on_disk_is_searched_without_being_held():
+    shape = (60_000, 8, 64)
+    writer = RowWriter.unnamed(shape, np.float16)
+    for seed in range(60):
+        writer.append(unit(np.random.default_rng(seed), 1000, *shape[1:]).astype(np.float16))
+    engine = CpuEngine(writer.finish())
+    queries = unit(np.random.default_rng(61), 8, 2, 64)
+    engine.nearest(queries, 5, None)
+    held = anonymous_memory()
+    peak = []
+    read = engine._bank.read
+
+    def watched(start, stop):
+        peak.append(anonymous_memory())
+        return read(start, stop)
+
+    engine._bank.read = watched
+    engine.nearest(queries, 5, None)
+    assert len(peak) > 50
+    assert max(peak) - held < 2**24 < 60_000 * 8 * 64 * 2 // 3
