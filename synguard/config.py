@@ -118,6 +118,8 @@ class MemorisationConfig(_Config):
     planted_per_transform: Positive = 100
     batch_size: Positive = 500
     """Candidates examined at once; changes speed and memory only."""
+    index_key: str | None = None
+    """Key file (`synguard index key FILE`): the index of the private set is encrypted at rest."""
 
 
 class MembershipConfig(_Config):

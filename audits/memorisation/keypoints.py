@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import reduce
-from audits.memorisation.index import EmbeddingIndex
+from audits.memorisation.vectors import NearestVectors
 
 __all__ = ["KEYPOINTS", "KeypointEncoder", "KeypointIndex", "Keypoints", "fit_keypoints"]
 
@@ -104,7 +104,11 @@ class KeypointIndex:
         self.bank = bank
         self._rows = np.flatnonzero(bank.sign.reshape(-1) != 0)
         stored = bank.descriptors.reshape(-1, bank.descriptors.shape[-1])[self._rows]
-        self._index = EmbeddingIndex(stored[:, None])
+        self.vectors = NearestVectors(stored)
+
+    def describe(self) -> str:
+        """How it searches, in one sentence."""
+        return f"Keypoints: {self.vectors.describe()}"
 
     def search(
         self, queries: Keypoints, barred: NDArray[np.bool_] | None = None
@@ -117,10 +121,8 @@ class KeypointIndex:
         place = np.full((n * views, depth), -1, np.int64)
         if len(self._rows) and there.any():
             flat = queries.descriptors.reshape(n * views, -1)[there]
-            found, rows = self._index.search(flat[:, None], depth)
-            held = found.shape[-1]
-            likeness[there, :held] = found[:, 0]
-            place[there, :held] = np.where(rows[:, 0] >= 0, self._rows[rows[:, 0]], -1)
+            likeness[there], rows = self.vectors.search(flat, depth)
+            place[there] = np.where(rows >= 0, self._rows[rows], -1)
         return likeness.reshape(n, views, depth), place.reshape(n, views, depth)
 
 

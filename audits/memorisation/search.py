@@ -87,6 +87,15 @@ class Search:
         indexes = EmbeddingIndex(windows), EmbeddingIndex(wholes), KeypointIndex(keypoints)
         return Search(coarse, sharp, points, windows, wholes, *indexes)
 
+    @property
+    def exact(self) -> bool:
+        """Whether every stored vector is compared."""
+        return self.windows.note.probes == self.wholes.note.probes == self.keypoints.vectors.probes == 0
+
+    def describe(self) -> str:
+        """How it searches, in sentences for the report."""
+        return f"Whole images: {self.wholes.describe()}. Windows: {self.windows.describe()}. {self.keypoints.describe()}."
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All there is to keep, by name; `restore` takes it back."""
         projections = {"coarse": self.coarse.projection, "sharp": self.sharp.projection, "points": self.points.projection}

@@ -19,12 +19,14 @@ from audits.memorisation.blur import blurred, roughened, sharpness
 from audits.memorisation.exact import ExactLookup
 from audits.memorisation.folder import is_index, load_index, save_index
 from audits.memorisation.geometry import describe_transform
+from audits.memorisation.identity import index_identity
 from audits.memorisation.matching import LANES, Matcher
 from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
-from audits.memorisation.search import ENCODERS, Search
+from audits.memorisation.sealing import Key
+from audits.memorisation.search import Search
 from audits.memorisation.verdict import ENOUGH, Calibration, Found, calibrate, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
@@ -228,32 +230,27 @@ def prepare(
     config: MemorisationConfig,
     seed: int,
     folder: Path | None,
+    key: Key | None = None,
     comparison: ImageSet | None = None,
     progress: Progress | None = None,
 ) -> PreparedMemorisation:
     """Indexes the private set, calibrates on unseen images, and plants copies; or loads all that from `folder`.
 
-    `comparison` are the holdout images that the batch excess is measured against; without it, the calibration images are.
+    With a `key` the folder is encrypted. `comparison` are the holdout images that the batch excess is measured against;
+    without it, the calibration images are.
     Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
     or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
     """
     if len(private) == 0:
         raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
     against = calibration if comparison is None else comparison
-    identity = {
-        "encoders": ENCODERS,
-        "private set": _digest(private),
-        "calibration set": _digest(calibration),
-        "comparison set": _digest(against),
-        "configuration": config.model_dump(exclude={"batch_size"}),
-        "seed": seed,
-    }
+    identity = index_identity(private, calibration, against, config, seed)
     timer = _Timer()
     report = progress or (lambda phase, done, total: None)
     originals = working_pictures(private.pixels)
     exact = ExactLookup(private.sha256, private.pixels)
     if folder is not None and is_index(folder):
-        arrays, record = load_index(folder, identity)
+        arrays, record = load_index(folder, identity, key)
         timer("load")
         try:
             restored = _restore(private, calibration, against, arrays, record, exact, config, seed, timer)
@@ -306,6 +303,7 @@ def prepare(
             identity,
             {**search.arrays(), "calibration": calibrated.scores},
             _record(prepared),
+            key,
         )
         timer("save")
     return prepared
@@ -349,6 +347,7 @@ def measure_nulls(
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     made = prepared.calibration
     return {
+        "search": asdict(prepared.matcher.search.windows.note),
         "nulls": [asdict(null) for null in prepared.matcher.nulls],
         "calibration": {
             "near": None if math.isinf(made.near) else made.near,
@@ -405,15 +404,6 @@ def _hosts(calibration: ImageSet) -> NDArray[np.uint8]:
 
 def _nested(values: list[Any]) -> tuple[Any, ...]:
     return tuple(tuple(part) if isinstance(part, list) else part for part in values)
-
-
-def _digest(images: ImageSet) -> str:
-    """Over names, files, patients and what was decoded of them."""
-    pixels = hashlib.sha256()
-    # In order: the rows of the index are those of the set.
-    for file, image in zip(images.files, images.pixels, strict=True):
-        pixels.update(file.encode() + b"\0" + image.tobytes())
-    return hashlib.sha256(f"{images.digest} {pixels.hexdigest()}".encode()).hexdigest()
 
 
 class _Timer:

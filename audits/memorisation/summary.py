@@ -68,13 +68,13 @@ def summarise(
             "review_needs": _review_needs(len(examined), len(made.scores)),
         },
         "index": {
-            "kind": "FAISS flat inner product",
+            "kind": prepared.matcher.search.describe(),
             "device": prepared.matcher.search.windows.device,
             "dimension": prepared.matcher.search.windows.dimension,
             "images": prepared.matcher.search.windows.images,
             "windows": prepared.matcher.search.windows.windows,
             "encoder": f"synguard {ENCODERS['version']}: windows, whole images and keypoints",
-            "exact": True,
+            "exact": prepared.matcher.search.exact,
         },
         "seconds": {"prepare": dict(prepared.seconds), "examine": dict(examined.seconds)},
     }

@@ -22,6 +22,7 @@ __all__ = ["COMMANDS"]
 @click.option("--model", type=click.Path(path_type=Path), help="Pipeline folder of the generator, for the white-box probes.")
 @click.option("--releases-model", is_flag=True, help="The model's weights are to be released too.")
 @click.option("--index", type=click.Path(path_type=Path), help="Prepared folder of `synguard index build`.")
+@options.key_file
 @click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels at which images are audited.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
 @click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
@@ -40,6 +41,7 @@ def audit(
     model: Path | None,
     releases_model: bool,
     index: Path | None,
+    key_file: Path | None,
     size: int | None,
     batch_size: int | None,
     seed: int,
@@ -68,6 +70,7 @@ def audit(
             model=model,
             releases_model=releases_model,
             index=index,
+            key_file=key_file,
             size=size,
             batch_size=batch_size,
             seed=seed,

@@ -31,6 +31,7 @@ from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
+from synguard.runs.index import check_key_file
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
 from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
@@ -58,6 +59,7 @@ def generate_and_audit(
     if settings.generator.kind == "folder":
         return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
     check_different_folders(settings, base, None)
+    check_key_file(settings, base, target)
     given = check_generator(settings, base)
     material = read_material(settings, base, progress)
     if settings.generator.path is not None:
@@ -83,6 +85,7 @@ def audit(
     model: Path | None = None,
     releases_model: bool = False,
     index: Path | None = None,
+    key_file: Path | None = None,
     size: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
@@ -92,15 +95,17 @@ def audit(
     """Audit images that exist already, decide by the policy, and write the report.
 
     `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
-    and the synthetic metadata share. `index` is a folder of `synguard index build`, `model` the pipeline folder that made
-    the images.
+    and the synthetic metadata share. `index` is a folder of `synguard index build`, `key_file` the key that it is
+    encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images.
     """
     if Path(out).exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the run")
     if index is not None and not is_index(index / "index"):
         raise InputError.of(index, "no index", "a folder that `synguard index build` made")
     base = Path.cwd()
-    memorisation = MemorisationConfig() if batch_size is None else MemorisationConfig(batch_size=batch_size)
+    memorisation = MemorisationConfig(index_key=None if key_file is None else str(key_file))
+    if batch_size is not None:
+        memorisation = memorisation.model_copy(update={"batch_size": batch_size})
     sources = [DataSource(path=str(private), patient=patient), DataSource(path=str(holdout), patient=patient)]
     settings = RunConfig(
         name=Path(out).name,
@@ -196,6 +201,7 @@ def _batches(run: OpenRun, generator: Generator, prepared: Prepared, conditions:
 def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> RunResult:
     config, base = given.config, given.base
     check_different_folders(config, base, given.source)
+    check_key_file(config, base, target)
     model = None if given.model is None else open_generator(config, base, base / given.model)
     synthetic = read_synthetic(config, given.source, base, progress)
     config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config

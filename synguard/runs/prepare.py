@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,17 +11,17 @@ from audits.embedding import make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
 from audits.memorisation import NearCopy, PreparedMemorisation
-from synguard.config import DataSource, RunConfig
+from audits.memorisation.folder import HOLDOUT_NOTE, read_note, write_note
+from audits.memorisation.sealing import Key
+from synguard.config import RunConfig
 from synguard.data.splits import ROLES, HoldoutRoles, split_holdout
-from synguard.errors import InputError, IntegrityError
-from synguard.governance.files import canonical, write_private
+from synguard.errors import IntegrityError
 from synguard.protocols import Denoiser, DiagnosticModel, Embedder
 from synguard.runs.folder import whole_folder
-from synguard.runs.material import Material, check_different_folders, read_material, without
+from synguard.runs.material import Material, without
 from synguard.runs.progress import Progress
-from synguard.runs.sizes import common_size
 
-__all__ = ["Prepared", "build_index", "prepare"]
+__all__ = ["Prepared", "index_key", "prepare", "prepare_memorisation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,8 @@ def prepare(
     progress: Progress,
 ) -> Prepared:
     """Build or load everything. `index` and `diagnostic_folder` are reused where they hold what this run needs."""
-    roles, near, prepared = _prepare_memorisation(material, config, index, progress)
+    key = index_key(config, base)
+    roles, near, prepared = prepare_memorisation(material, config, index, key, progress)
     progress("check the split", 0, 1)
     valid = validity(material.private, roles, conditions=material.schema, config=config.audits.membership, seed=config.seed)
     progress("check the split", 1, 1)
@@ -73,8 +73,14 @@ def prepare(
     return Prepared(material, roles, near, prepared, valid, embedder, model, ceiling)
 
 
-def _prepare_memorisation(
-    material: Material, config: RunConfig, index: Path, progress: Progress
+def index_key(config: RunConfig, base: Path) -> Key | None:
+    """The key that the index is encrypted under, from its file."""
+    path = config.audits.memorisation.index_key
+    return None if path is None else Key.read(base / path)
+
+
+def prepare_memorisation(
+    material: Material, config: RunConfig, index: Path, key: Key | None, progress: Progress
 ) -> tuple[HoldoutRoles, tuple[NearCopy, ...], PreparedMemorisation]:
     """The calibrated index, and the holdout's roles without their near copies of private images.
 
@@ -88,16 +94,17 @@ def _prepare_memorisation(
         config=config.audits.memorisation,
         seed=config.seed,
         folder=index,
+        key=key,
         comparison=material.holdout,
         progress=progress,
     )
-    record = index / "holdout_near_copies.json"
-    if record.exists():
-        others = [NearCopy(**row) for row in json.loads(record.read_text())]
+    recorded = read_note(index, HOLDOUT_NOTE, key)
+    if recorded is not None:
+        others = [NearCopy(**row) for row in recorded]
     else:
         progress("look for near copies in the holdout", 0, 1)
         others = [copy for role in (roles.evaluation, roles.reference) for copy in prepared.near_copies(role)]
-        write_private(record, canonical([asdict(copy) for copy in others]))
+        write_note(index, HOLDOUT_NOTE, [asdict(copy) for copy in others], key)
         progress("look for near copies in the holdout", 1, 1)
     near = (*prepared.calibration_copies, *others)
     drop = {copy.file for copy in near}
@@ -141,21 +148,3 @@ def _check_diagnostic(model: TrainedModel, material: Material, folder: Path) -> 
                 f"{folder}: found a diagnostic model that does not read {attribute.name} as the conditions have it, "
                 f"expected one trained for these conditions"
             )
-
-
-def build_index(
-    *, private: str, holdout: str, patient: str | None, size: int | None, seed: int, out: Path, progress: Progress
-) -> str:
-    """`synguard index build`: the calibrated index in `out/index`, for `synguard audit --index out`. Returns a summary."""
-    if out.exists():
-        raise InputError.of(out, "a folder that exists already", "a new folder for the index")
-    base = Path.cwd()
-    sources = [DataSource(path=private, patient=patient), DataSource(path=holdout, patient=patient)]
-    config = RunConfig(seed=seed, image_size=size or common_size(sources, base), private=sources[0], holdout=sources[1])
-    check_different_folders(config, base, None)
-    material = read_material(config, base, progress)
-    with whole_folder(out) as scratch:
-        roles, near, prepared = _prepare_memorisation(material, config, scratch / "index", progress)
-    found = f"{len(material.private)} private images at {config.image_size} px, calibrated on {len(roles.calibration)}"
-    planted = ", ".join(f"{count.transform} {count.found}/{count.n}" for count in prepared.planted())
-    return f"index: {out} ({found}, {len(near)} near copies left out of the holdout; planted copies found: {planted})"

@@ -1,0 +1,43 @@
+"""What an index belongs to: the sets it was made from, by digest, the encoder, the configuration and the seed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from audits.memorisation.search import ENCODERS
+from synguard.config import MemorisationConfig
+from synguard.data.images import ImageSet
+
+__all__ = ["holdout_identity", "index_identity", "private_identity"]
+
+
+def index_identity(
+    private: ImageSet, calibration: ImageSet, comparison: ImageSet, config: MemorisationConfig, seed: int
+) -> dict[str, Any]:
+    """All that must be the same for an index to be used again."""
+    return {
+        **private_identity(private),
+        **holdout_identity(calibration, comparison),
+        "configuration": config.model_dump(exclude={"batch_size", "index_key"}),
+        "seed": seed,
+    }
+
+
+def private_identity(private: ImageSet) -> dict[str, Any]:
+    """The part that the private set alone decides."""
+    return {"encoders": ENCODERS, "image size": private.size, "private set": _digest(private)}
+
+
+def holdout_identity(calibration: ImageSet, comparison: ImageSet) -> dict[str, Any]:
+    """The part that the holdout decides."""
+    return {"calibration set": _digest(calibration), "comparison set": _digest(comparison)}
+
+
+def _digest(images: ImageSet) -> str:
+    """Over names, files, patients and what was decoded of them."""
+    pixels = hashlib.sha256()
+    # In order: the rows of the index are those of the set.
+    for file, image in zip(images.files, images.pixels, strict=True):
+        pixels.update(file.encode() + b"\0" + image.tobytes())
+    return hashlib.sha256(f"{images.digest} {pixels.hexdigest()}".encode()).hexdigest()
