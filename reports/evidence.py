@@ -10,6 +10,7 @@ import pandas as pd
 
 from reports.facts import (
     AttributeFact,
+    AutoencoderFacts,
     BatchFact,
     ContinuousFact,
     CopyFacts,
@@ -24,7 +25,7 @@ from reports.facts import (
 )
 from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
 
-__all__ = ["batches", "copies", "fidelity", "labels", "membership"]
+__all__ = ["autoencoder", "batches", "copies", "fidelity", "labels", "membership"]
 
 
 def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
@@ -62,6 +63,26 @@ def membership(evidence: Mapping[str, Any]) -> MembershipFacts | None:
     split = mapping(said.get("split"))
     return MembershipFacts(
         split=_split(split) if split else None, probes=tuple(_probe(row) for row in rows(said.get("probes")))
+    )
+
+
+def autoencoder(evidence: Mapping[str, Any]) -> AutoencoderFacts | None:
+    """The evidence on the autoencoder; None where it left none."""
+    said = mapping(evidence.get("autoencoder"))
+    if not said:
+        return None
+    auc, gap, errors = (mapping(said.get(name)) for name in ("auc", "gap", "errors"))
+    series = (_series(name, errors.get("edges"), errors.get(name)) for name in ("private", "holdout"))
+    return AutoencoderFacts(
+        state=text(said.get("state")) or "measured",
+        auc=number(auc.get("value")),
+        interval=interval(auc.get("interval")),
+        minimum_detectable=number(auc.get("minimum_detectable")),
+        gap=number(gap.get("value")),
+        gap_interval=interval(gap.get("interval")),
+        n_members=whole(said.get("n_members")) or 0,
+        n_nonmembers=whole(said.get("n_nonmembers")) or 0,
+        errors=tuple(one for one in series if one and one.total),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "AttributeFact",
+    "AutoencoderFacts",
     "BatchFact",
     "ContinuousFact",
     "CopyFacts",
@@ -110,6 +111,21 @@ class MembershipFacts:
 
     split: SplitFact | None
     probes: tuple[ProbeFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderFacts:
+    """The audit of the autoencoder. `errors` are histograms of private and holdout images, log10 of grey levels of 255."""
+
+    state: str
+    auc: float | None
+    interval: Pair | None
+    minimum_detectable: float | None
+    gap: float | None
+    gap_interval: Pair | None
+    n_members: int
+    n_nonmembers: int
+    errors: tuple[Series, ...]
 
 
 @dataclass(frozen=True, slots=True)

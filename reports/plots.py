@@ -15,9 +15,14 @@ from reports.facts import BatchFact, ProbeFact, Series
 from reports.numbers import Numbers
 from reports.svg import Axis, canvas, element, group, label, path, ticks
 
-__all__ = ["batch_bars", "p_value_bars", "roc", "score_ridges", "strip"]
+__all__ = ["batch_bars", "error_ridges", "p_value_bars", "roc", "score_ridges", "strip"]
 
-SERIES = {"synthetic": "Candidates", "holdout": "Holdout", "planted": "Planted copies"}
+SERIES = {
+    "synthetic": "Candidates",
+    "holdout": "Holdout",
+    "planted": "Planted copies",
+    "private": "Private images",
+}
 
 
 def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Numbers) -> Markup:
@@ -43,6 +48,23 @@ def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Num
         parts.append(label(x + (-2 if side == "end" else 2), top - 14, f"threshold {threshold:.3g}", side, "t strong"))
     spoken = "; ".join(f"{SERIES.get(s.name, s.name)}: {_beyond(s, numbers)}" for s in series)
     return canvas(width, bottom + 40, f"Score distributions. {spoken}", parts, "plot wide")
+
+
+def error_ridges(series: Sequence[Series], numbers: Numbers) -> Markup:
+    """Errors of restored images, private ones above and holdout images below, edges in log10 of grey levels."""
+    width, left, right, top, row, gap = 480.0, 6.0, 474.0, 16.0, 62.0, 16.0
+    ends = [_filled(s) for s in series]
+    axis = Axis(min(e[0] for e in ends), max(e[1] for e in ends), left, right)
+    bottom = top + len(series) * (row + gap) - gap
+    marks = [m for m in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if axis.low <= math.log10(m) <= axis.high]
+    parts = [_grid(axis(math.log10(m)), top - 8, bottom) for m in marks]
+    parts += [label(axis(math.log10(m)), bottom + 16, f"{m:g}", "middle") for m in marks]
+    parts.append(label(right, bottom + 34, "error in grey levels of 255 (root mean square)", "end", "t axis"))
+    for i, one in enumerate(series):
+        base = top + i * (row + gap) + row
+        parts.append(group(_ridge(one, axis, base, row - 20, numbers), class_=f"series {one.name}"))
+    spoken = "; ".join(f"{SERIES.get(s.name, s.name)}: {_beyond(s, numbers)}" for s in series)
+    return canvas(width, bottom + 40, f"Errors of the autoencoder. {spoken}", parts, "plot wide")
 
 
 def _ridge(series: Series, axis: Axis, base: float, height: float, numbers: Numbers) -> list[Markup]:

@@ -172,7 +172,7 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
     return _conclude(
-        run, rows, accepted, prepared, denoiser, candidates=candidates, files=accepted_files, tripped=tripped, link=link
+        run, rows, accepted, prepared, generator, candidates=candidates, files=accepted_files, tripped=tripped, link=link
     )
 
 
@@ -225,9 +225,7 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
-        return _conclude(
-            run, rows, synthetic, prepared, denoiser, candidates=synthetic, files=files, tripped=False, link=link
-        )
+        return _conclude(run, rows, synthetic, prepared, model, candidates=synthetic, files=files, tripped=False, link=link)
 
 
 def _examine_given(
@@ -256,7 +254,7 @@ def _conclude(
     rows: pd.DataFrame,
     released: ImageSet,
     prepared: Prepared,
-    denoiser: Denoiser | None,
+    model: Generator | None,
     *,
     candidates: ImageSet,
     files: Manifest,
@@ -264,7 +262,7 @@ def _conclude(
     link: str,
 ) -> RunResult:
     results = audit_results(
-        run.folder, rows, released, prepared, run.config, denoiser, timings=run.timings, progress=run.progress
+        run.folder, rows, released, prepared, run.config, model, timings=run.timings, progress=run.progress
     )
     with run.timings.phase("conclude"):
         key = conclude(

@@ -23,7 +23,7 @@ from tests.support.page import read
 from tests.support.runs import Made, make_run
 
 RunFolder = Callable[..., Path]
-SECTIONS = ("copies", "membership", "labels", "fidelity", "samples", "quarantine", "reproduction")
+SECTIONS = ("copies", "membership", "autoencoder", "labels", "fidelity", "samples", "quarantine", "reproduction")
 HOSTILE = (
     '"><img src=x onerror=alert(1)>.png',
     "\u202egnp.exe\u202c.png",
@@ -197,6 +197,34 @@ def test_a_section_without_evidence_says_not_tested(run_folder: RunFolder, missi
         assert verdict.index("What was not tested") < verdict.index(words[missing])
 
 
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_the_autoencoder_in_words(run_folder: RunFolder, edition: reports.Edition) -> None:
+    """What the errors say in a sentence, for a clean one, one that knows its patients, and where nothing can be said."""
+
+    def said(**update: object) -> str:
+        def change(made: Made) -> None:
+            made.evidence["autoencoder"].update(update)
+
+        page = read(reports.render(run_folder("clean", change), edition).read_text())
+        return page.text("autoencoder").replace("\u00a0", " ")
+
+    sizes = "1,000 private against 1,000 unseen images; chance is 0.5"
+    exact = edition == "internal"
+    clean = said()
+    span = "AUC 0.524 (0.499 to 0.549" if exact else "AUC 0.52 (0.50 to 0.55"
+    assert f"The autoencoder was not seen to know the private images, {span}; {sizes})." in clean
+    assert f"Their mean squared error is {'2.1' if exact else '2'} % less than that of unseen images" in clean
+    assert "An AUC of 0.53" in clean
+    assert "Private images" in clean
+    assert "error in grey levels of 255" in clean
+    knows = said(auc={"value": 0.84, "interval": [0.79, 0.88]}, gap={"value": 0.49, "interval": [0.4, 0.6]})
+    assert "The autoencoder knows the private images: it restores them better" in knows
+    assert "49 % less than that of unseen images (95 % interval of the difference 40 % to 60 %)" in knows
+    assert said(state="not_tested", auc=None).endswith("Not tested: no model with an autoencoder was at hand.")
+    assert "Invalid: private set and holdout can be told apart" in said(state="invalid")
+    assert "No figure: too few" in said(state="insufficient", auc=None)
+
+
 def test_without_batches_the_images_tell_what_became_of_them(run_folder: RunFolder) -> None:
     run = run_folder("copies", lambda made: made.evidence["run"].clear())
     words = read(reports.render(run, "internal").read_text()).text("quarantine")
@@ -225,7 +253,7 @@ def test_results_alone_are_enough(run_folder: RunFolder, edition: reports.Editio
             path.unlink()
     page = read(reports.render(run, edition).read_text())
     assert page.faults == []
-    for section in SECTIONS[:4]:
+    for section in SECTIONS[:5]:
         assert "Not tested" in page.text(section)
 
 
@@ -280,6 +308,7 @@ def _everywhere(made: Made, hostile: str) -> None:
         row["transform"] = hostile
     for row in made.evidence["membership"]["probes"]:
         row.update(name=hostile, access=hostile)
+    made.evidence["autoencoder"].update(state=hostile, note=hostile)
     for row in made.evidence["labels"]["attributes"]:
         row.update(kind=hostile, levels=[hostile] * len(row["levels"]))
     for row in made.evidence["fidelity"]["metrics"]:
