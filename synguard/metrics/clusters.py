@@ -54,14 +54,15 @@ def relative_gap(
 ) -> Estimate:
     """How much lower the mean of `members` (m,) is than that of `others` (n,), as a share of the latter: 0 where equal.
 
-    Two-sided interval: standard error by bootstrap of patients, Student's t with as many degrees of freedom as the side
-    with fewer effective patients has, less one. It holds at confidences where quantiles of a bootstrap run out of resamples.
+    All values must be positive. Two-sided interval, symmetric for the log of the ratio: standard error by bootstrap of
+    patients, Student's t with as many degrees of freedom as the side with fewer effective patients has, less one. It holds
+    at confidences where quantiles of a bootstrap run out of resamples.
     """
-    spread = resampled_gaps(members, others, member_groups, other_groups, resamples=resamples, seed=seed).std(ddof=1)
+    gaps = resampled_gaps(members, others, member_groups, other_groups, resamples=resamples, seed=seed)
     clusters = min(_effective(member_groups), _effective(other_groups))
-    value = float(1 - members.mean() / others.mean())
-    reach = _quantile(confidence, clusters) * float(spread)
-    return Estimate(value, value - reach, value + reach)
+    ratio = float(members.mean() / others.mean())
+    reach = _quantile(confidence, clusters) * float(np.log1p(-gaps).std(ddof=1))
+    return Estimate(1 - ratio, 1 - ratio * float(np.exp(reach)), 1 - ratio * math.exp(-reach))
 
 
 def clustered_share(values: Floats, groups: Labels, *, confidence: float = 0.95) -> Estimate:

@@ -385,7 +385,9 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
             "errors": {
                 "edges": np.linspace(0.2, 1.4, 41).tolist(),
                 **{
-                    name: np.histogram(np.random.default_rng(i).normal(0.8, 0.12, 1000), np.linspace(0.2, 1.4, 41))[0].tolist()
+                    name: np.histogram(np.random.default_rng(i).normal(0.8, 0.12, 1000), np.linspace(0.2, 1.4, 41))[
+                        0
+                    ].tolist()
                     for i, name in enumerate(("private", "holdout"))
                 },
             },
