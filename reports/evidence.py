@@ -14,6 +14,8 @@ from reports.facts import (
     BatchFact,
     ContinuousFact,
     CopyFacts,
+    CurveFacts,
+    CurvePoint,
     FidelityFact,
     LabelFacts,
     MembershipFacts,
@@ -25,7 +27,7 @@ from reports.facts import (
 )
 from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
 
-__all__ = ["autoencoder", "batches", "copies", "fidelity", "labels", "membership"]
+__all__ = ["autoencoder", "batches", "copies", "curve", "fidelity", "labels", "membership"]
 
 
 def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
@@ -107,6 +109,49 @@ def fidelity(evidence: Mapping[str, Any]) -> tuple[FidelityFact, ...]:
             n=whole(row.get("n")) or 0,
         )
         for row in rows(mapping(evidence.get("fidelity")).get("metrics"))
+    )
+
+
+def curve(said: Mapping[str, Any]) -> CurveFacts | None:
+    """The curve of a training as it was kept; None where there is none, or one without whole points."""
+    points = tuple(point for row in rows(said.get("points")) if (point := _curve_point(row)))
+    if not points:
+        return None
+    compared, first = mapping(said.get("compared")), mapping(said.get("begins"))
+    step, seen = whole(first.get("step")), number(first.get("seen"))
+    by = first.get("by")
+    return CurveFacts(
+        points=tuple(sorted(points, key=lambda point: point.step)),
+        looks=whole(said.get("looks")) or len(points),
+        generated=whole(said.get("generated")) or 0,
+        private=whole(compared.get("private")) or 0,
+        holdout=whole(compared.get("holdout")) or 0,
+        neighbours=whole(compared.get("neighbours")) or 0,
+        begins=None if step is None or seen is None else (step, seen),
+        by=tuple(text(name) for name in by) if isinstance(by, list | tuple) else (),
+        split_invalid=mapping(said.get("split")).get("state") == "invalid",
+    )
+
+
+def _curve_point(row: Mapping[str, Any]) -> CurvePoint | None:
+    step, seen = whole(row.get("step")), number(row.get("seen"))
+    values, spans = [], []
+    for name in ("gap", "nearer"):
+        figure = mapping(row.get(name))
+        values.append(number(figure.get("value")))
+        spans.append(interval([figure.get("low"), figure.get("high")]))
+    gap, nearer = values
+    if step is None or seen is None or gap is None or nearer is None or spans[0] is None or spans[1] is None:
+        return None
+    return CurvePoint(
+        step=step,
+        seen=seen,
+        private_loss=number(row.get("private_loss")),
+        holdout_loss=number(row.get("holdout_loss")),
+        gap=gap,
+        gap_interval=spans[0],
+        nearer=nearer,
+        nearer_interval=spans[1],
     )
 
 

@@ -14,6 +14,8 @@ __all__ = [
     "BatchFact",
     "ContinuousFact",
     "CopyFacts",
+    "CurveFacts",
+    "CurvePoint",
     "FidelityFact",
     "LabelFacts",
     "MembershipFacts",
@@ -184,3 +186,32 @@ class BatchFact:
     accepted: int
     refused_copies: int
     refused_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One checkpoint of the training: steps, times each image was seen by then, and two figures with their intervals."""
+
+    step: int
+    seen: float
+    private_loss: float | None
+    holdout_loss: float | None
+    gap: float
+    gap_interval: Pair
+    nearer: float
+    nearer_interval: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFacts:
+    """What the checkpoints of the training showed. `begins` are step and times seen at the onset, `by` what showed it."""
+
+    points: tuple[CurvePoint, ...]
+    looks: int
+    generated: int
+    private: int
+    holdout: int
+    neighbours: int
+    begins: tuple[int, float] | None
+    by: tuple[str, ...]
+    split_invalid: bool

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from reports.facts import BatchFact, ProbeFact, Series
+from reports.facts import BatchFact, CurveFacts, Pair, ProbeFact, Series
 from reports.numbers import Numbers
 from reports.svg import Axis, canvas, element, group, label, path, ticks
 
-__all__ = ["batch_bars", "error_ridges", "p_value_bars", "roc", "score_ridges", "strip"]
+__all__ = ["batch_bars", "error_ridges", "p_value_bars", "roc", "score_ridges", "strip", "training_curve"]
 
 SERIES = {
     "synthetic": "Candidates",
@@ -213,6 +213,68 @@ def batch_bars(batches: Sequence[BatchFact], numbers: Numbers) -> Markup:
         f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
     )
     return canvas(480, bottom + 40, spoken, parts, "plot wide")
+
+
+def training_curve(facts: CurveFacts, numbers: Numbers) -> Markup:
+    """Both figures over how often each image was seen, each with its band and the line of nothing memorised."""
+    left, right, top, high, apart = 44.0, 470.0, 30.0, 96.0, 40.0
+    points = facts.points
+    across = Axis(0, max(point.seen for point in points) or 1, left, right)
+    bottom = top + 2 * high + apart
+    parts = [_grid(across(t), top, bottom) for t in ticks(0, across.high, 6)]
+    parts += [label(across(t), bottom + 16, f"{t:g}", "middle") for t in ticks(0, across.high, 6)]
+    parts.append(label(right, bottom + 34, "times each private image was seen", "end", "t axis"))
+    gaps = [(p.seen, p.gap, p.gap_interval) for p in points]
+    nearer = [(p.seen, p.nearer, p.nearer_interval) for p in points]
+    for number, (words, rows, null) in enumerate(
+        (
+            ("Loss on private images, lower than on unseen ones by", gaps, 0.0),
+            ("Generated images nearer to private than to unseen ones", nearer, 0.5),
+        )
+    ):
+        base = top + high + number * (high + apart)
+        parts += _curve_panel(words, rows, null, across, (base, base - high), numbers)
+    if facts.begins is not None:
+        x = across(facts.begins[1])
+        side = "end" if x > (left + right) / 2 else "start"
+        words = f"memorisation begins: seen {facts.begins[1]:.3g} times"
+        parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="threshold"))
+        parts.append(label(x + (-4 if side == "end" else 4), top - 18, words, side, "t strong halo"))
+    spoken = f"{len(points)} checkpoints; " + (
+        f"memorisation begins when each image was seen {facts.begins[1]:.3g} times"
+        if facts.begins
+        else "no memorisation was seen"
+    )
+    return canvas(480, bottom + 40, f"Memorisation during training. {spoken}", parts, "plot wide")
+
+
+def _curve_panel(
+    words: str, rows: Sequence[tuple[float, float, Pair]], null: float, across: Axis, ends: Pair, numbers: Numbers
+) -> list[Markup]:
+    """One figure: rows of place, value and interval on a scale that holds the null and all values, bands cut to it."""
+    values = [value for _, value, _ in rows]
+    spread = max(*(abs(value - null) for value in values), 0.1) * 1.25
+    low, high = (null - 0.5, null + 0.5) if null else (min(-0.1, min(values) * 1.25), max(0.1, max(values) * 1.25))
+    if null:
+        low, high = max(low, null - spread), min(high, null + spread)
+    up = Axis(low, high, *ends)
+    drawn = []
+    if len(rows) > 1:
+        there = [(across(x), up(span[1])) for x, _, span in rows]
+        back = [(across(x), up(span[0])) for x, _, span in reversed(rows)]
+        drawn += [path(there + back, "band", closed=True), path([(across(x), up(y)) for x, y, _ in rows], "outline")]
+    drawn += [
+        element("line", x1=across(x), x2=across(x), y1=up(span[0]), y2=up(span[1]), class_="whisker") for x, _, span in rows
+    ]
+    drawn += [element("circle", cx=across(x), cy=up(y), r=2.4, class_="point") for x, y, _ in rows]
+    marks = [t for t in ticks(low, high, 4) if low <= t <= high]
+    return [
+        *(_level(up(t), across.start, across.end) for t in marks),
+        *(label(across.start - 5, up(t) + 3, numbers.share(t), "end") for t in marks),
+        element("line", x1=across.start, x2=across.end, y1=up(null), y2=up(null), class_="threshold"),
+        group(drawn, class_="series private"),
+        label(across.start + 2, ends[1] - 4, words, "start", "t halo"),
+    ]
 
 
 def _filled(series: Series) -> tuple[float, float]:

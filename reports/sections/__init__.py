@@ -6,5 +6,6 @@ from reports.sections.fidelity import fidelity
 from reports.sections.labels import labels
 from reports.sections.membership import membership
 from reports.sections.quarantine import quarantine
+from reports.sections.training import onset_in_words, training
 
-__all__ = ["autoencoder", "copies", "fidelity", "labels", "membership", "quarantine", "sight"]
+__all__ = ["autoencoder", "copies", "fidelity", "labels", "membership", "onset_in_words", "quarantine", "sight", "training"]

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.str_] | NDArray[np.int64]
 _CHUNK = 256
 """Resamples held in memory at once."""
+_FARTHEST = 30.0
+"""Of a log ratio: an interval that says nothing ends at numbers that can be written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ def relative_gap(
     gaps = resampled_gaps(members, others, member_groups, other_groups, resamples=resamples, seed=seed)
     clusters = min(_effective(member_groups), _effective(other_groups))
     ratio = float(members.mean() / others.mean())
-    reach = _quantile(confidence, clusters) * float(np.log1p(-gaps).std(ddof=1))
-    return Estimate(1 - ratio, 1 - ratio * float(np.exp(reach)), 1 - ratio * math.exp(-reach))
+    reach = min(_quantile(confidence, clusters) * float(np.log1p(-gaps).std(ddof=1)), _FARTHEST)
+    return Estimate(1 - ratio, 1 - ratio * math.exp(reach), 1 - ratio * math.exp(-reach))
 
 
 def clustered_share(values: Floats, groups: Labels, *, confidence: float = 0.95) -> Estimate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -115,11 +115,13 @@ def conclude(
     accepted: Manifest,
     tripped: bool,
     link: str,
+    curve: Mapping[str, Any] | None = None,
 ) -> str:
     """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
 
     `candidates` are the pixels of all rows for the pictures of flagged pairs, `accepted` the manifest of the images that
-    were examined and accepted: IntegrityError where others lie there by now. Returns the public key of the signature on
+    were examined and accepted: IntegrityError where others lie there by now. `curve` is that of the training, if one was
+    kept. Returns the public key of the signature on
     results.json.
     """
     manifest.verify(folder.accepted, accepted)
@@ -134,6 +136,8 @@ def conclude(
     evidence["memorisation"]["flagged"] = flagged
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
+    if curve is not None:
+        evidence["training"] = {"curve": dict(curve)}
     write_private(folder.evidence, canonical(evidence))
     material = prepared.material
     context = ResultsContext(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,6 +29,7 @@ from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
 from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
+from synguard.runs.curve import curve_of
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
@@ -172,7 +174,16 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
     return _conclude(
-        run, rows, accepted, prepared, generator, candidates=candidates, files=accepted_files, tripped=tripped, link=link
+        run,
+        rows,
+        accepted,
+        prepared,
+        generator,
+        candidates=candidates,
+        files=accepted_files,
+        tripped=tripped,
+        link=link,
+        curve=curve_of(trained, material),
     )
 
 
@@ -260,6 +271,7 @@ def _conclude(
     files: Manifest,
     tripped: bool,
     link: str,
+    curve: Mapping[str, Any] | None = None,
 ) -> RunResult:
     results = audit_results(
         run.folder, rows, released, prepared, run.config, model, timings=run.timings, progress=run.progress
@@ -276,6 +288,7 @@ def _conclude(
             accepted=files,
             tripped=tripped,
             link=link,
+            curve=curve,
         )
     run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)
