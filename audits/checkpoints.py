@@ -40,7 +40,6 @@ TIMES = 5
 """Quantiles of the times of training at which the loss is measured."""
 FEWEST_PATIENTS = 20
 """A side. With fewer no interval means anything, as in the membership audit."""
-_DRAWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +101,14 @@ class Yardstick:
         )
 
     def _losses(self, model: Denoiser, images: ImageSet, conditions: pd.DataFrame) -> Floats:
-        """Flow matching loss (n,) of each image, mean over times and draws that are the same for all images."""
+        """Flow matching loss (n,) of each image, mean over times, each with a noise of its own, the same for all images."""
         latents = model.encode(images.pixels)
         rng = np.random.default_rng([self.seed, 0xC1E])
-        noise = rng.standard_normal((_DRAWS, *model.latent_shape)).astype(np.float32)
+        noise = rng.standard_normal((TIMES, *model.latent_shape)).astype(np.float32)
         asked = conditions if len(conditions.columns) else None
         errors = [
             model.errors(latents, asked, level=level, noise=one, weights=model.weights[0])
-            for level in _times()
-            for one in noise
+            for level, one in zip(_times(), noise, strict=True)
         ]
         return np.asarray(np.mean(errors, axis=0), dtype=np.float64)
 

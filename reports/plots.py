@@ -226,20 +226,19 @@ def training_curve(facts: CurveFacts, numbers: Numbers) -> Markup:
     parts.append(label(right, bottom + 34, "times each private image was seen", "end", "t axis"))
     gaps = [(p.seen, p.gap, p.gap_interval) for p in points]
     nearer = [(p.seen, p.nearer, p.nearer_interval) for p in points]
-    for number, (words, rows, null) in enumerate(
-        (
-            ("Loss on private images, lower than on unseen ones by", gaps, 0.0),
-            ("Generated images nearer to private than to unseen ones", nearer, 0.5),
-        )
-    ):
-        base = top + high + number * (high + apart)
-        parts += _curve_panel(words, rows, null, across, (base, base - high), numbers)
     if facts.begins is not None:
         x = across(facts.begins[1])
         side = "end" if x > (left + right) / 2 else "start"
-        words = f"memorisation begins: seen {facts.begins[1]:.3g} times"
-        parts.append(element("line", x1=x, x2=x, y1=top - 14, y2=bottom, class_="threshold"))
+        words = f"memorisation begins, {facts.begins[1]:.3g}×"
+        parts.append(element("line", x1=x, x2=x, y1=top - 16, y2=bottom, class_="threshold"))
         parts.append(label(x + (-4 if side == "end" else 4), top - 18, words, side, "t strong halo"))
+    panels = (
+        ("Loss gap: private below unseen images", gaps, 0.0, (-1.0, 1.0)),
+        ("Generated images nearer to private ones", nearer, 0.5, (0.0, 1.0)),
+    )
+    for number, (words, rows, null, limits) in enumerate(panels):
+        base = top + high + number * (high + apart)
+        parts += _curve_panel(words, rows, null, limits, across, (base, base - high), numbers)
     spoken = f"{len(points)} checkpoints; " + (
         f"memorisation begins when each image was seen {facts.begins[1]:.3g} times"
         if facts.begins
@@ -249,14 +248,17 @@ def training_curve(facts: CurveFacts, numbers: Numbers) -> Markup:
 
 
 def _curve_panel(
-    words: str, rows: Sequence[tuple[float, float, Pair]], null: float, across: Axis, ends: Pair, numbers: Numbers
+    words: str,
+    rows: Sequence[tuple[float, float, Pair]],
+    null: float,
+    limits: Pair,
+    across: Axis,
+    ends: Pair,
+    numbers: Numbers,
 ) -> list[Markup]:
-    """One figure: rows of place, value and interval on a scale that holds the null and all values, bands cut to it."""
-    values = [value for _, value, _ in rows]
-    spread = max(*(abs(value - null) for value in values), 0.1) * 1.25
-    low, high = (null - 0.5, null + 0.5) if null else (min(-0.1, min(values) * 1.25), max(0.1, max(values) * 1.25))
-    if null:
-        low, high = max(low, null - spread), min(high, null + spread)
+    """One figure: rows of place, value and interval, on a scale that holds the null and all intervals within limits."""
+    low = max(limits[0], min(null - 0.1, *(span[0] for _, _, span in rows)))
+    high = min(limits[1], max(null + 0.1, *(span[1] for _, _, span in rows)))
     up = Axis(low, high, *ends)
     drawn = []
     if len(rows) > 1:

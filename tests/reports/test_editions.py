@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import stat
@@ -225,6 +226,80 @@ def test_the_autoencoder_in_words(run_folder: RunFolder, edition: reports.Editio
     assert "No figure: too few" in said(state="insufficient", auc=None)
 
 
+def _curve(begins: dict[str, object] | None, state: str = "valid") -> dict[str, object]:
+    points = [
+        {
+            "step": 100 * (i + 1),
+            "seen": 10.0 * (i + 1),
+            "private_loss": 0.5 - 0.05 * i,
+            "holdout_loss": 0.5,
+            "gap": {"value": 0.1 * i, "low": 0.1 * i - 0.05, "high": 0.1 * i + 0.05},
+            "nearer": {"value": 0.5, "low": 0.4, "high": 0.6},
+        }
+        for i in range(4)
+    ]
+    return {
+        "schema_version": 1,
+        "looks": 4,
+        "generated": 200,
+        "compared": {"private": 500, "holdout": 400, "neighbours": 300},
+        "split": {"state": state, "reason": ""},
+        "points": points,
+        "begins": begins,
+    }
+
+
+@pytest.mark.parametrize(
+    ("curve", "sentence"),
+    [
+        (
+            _curve({"step": 200, "seen": 20.0, "by": ["gap"]}),
+            "Memorisation begins when each image was seen 20 times (step 200): from there on the loss on private images is "
+            "lower than on unseen ones, beyond chance.",
+        ),
+        (
+            _curve(None),
+            "No memorisation was seen: up to the last checkpoint (step 400, each image seen 40 times) neither figure stays "
+            "beyond chance.",
+        ),
+        (_curve(None, "invalid"), "Invalid: private set and holdout can be told apart without the model"),
+    ],
+)
+def test_where_memorisation_begins_is_told_inside(
+    run_folder: RunFolder, tmp_path: Path, curve: dict[str, object], sentence: str
+) -> None:
+    """In the internal report, and on the page of its own beside the training; never in the public report."""
+    run = run_folder("clean", lambda made: made.evidence.update(training={"curve": curve}))
+    inside = read(reports.render(run, "internal").read_text())
+    (tmp_path / "curve.json").write_text(json.dumps(curve))
+    target = reports.render_curve(tmp_path / "curve.json")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    alone = read(target.read_text())
+    assert reports.curve_summary(tmp_path / "curve.json").startswith(sentence)
+    for page in (inside, alone):
+        words = page.text("training").replace("\u00a0", " ")
+        assert sentence in words
+        assert "planned (4) and both figures" in words
+        assert "500 private and 400 unseen images" in words
+        assert ("memorisation begins, 20×" in words) == ("begins when" in sentence)
+        assert page.faults == []
+    html = target.read_text()
+    assert "default-src 'none'" in html
+    assert not {name for name, _ in alone.tags} & {"script", "link", "iframe", "img"}
+    outside = read(reports.render(run, "public").read_text())
+    assert "training" not in {attributes.get("id") for _, attributes in outside.tags}
+
+
+def test_a_curve_without_a_point_is_no_curve(run_folder: RunFolder, tmp_path: Path) -> None:
+    broken = {"points": [{"step": 100, "seen": 1.0, "gap": {"value": 0.1}}]}
+    run = run_folder("clean", lambda made: made.evidence.update(training={"curve": broken}))
+    page = read(reports.render(run, "internal").read_text())
+    assert "training" not in {attributes.get("id") for _, attributes in page.tags}
+    (tmp_path / "curve.json").write_text(json.dumps(broken))
+    with pytest.raises(InputError, match=r"curve\.json: found no point of a curve"):
+        reports.render_curve(tmp_path / "curve.json")
+
+
 def test_without_batches_the_images_tell_what_became_of_them(run_folder: RunFolder) -> None:
     run = run_folder("copies", lambda made: made.evidence["run"].clear())
     words = read(reports.render(run, "internal").read_text()).text("quarantine")
@@ -262,7 +337,11 @@ def test_evidence_of_the_wrong_shape_breaks_nothing(tmp_path: Path, wrong: objec
     """Every part of the evidence in turn becomes something else."""
     made = make_run("copies", accepted=1)
     made.pictures.clear()
+    made.evidence["training"] = {"curve": _curve({"step": 200, "seen": 20.0, "by": ["gap"]})}
     run = read_run(made.write(tmp_path))
+    for key in made.evidence["training"]["curve"]:
+        curve = {**made.evidence["training"]["curve"], key: wrong}
+        assert write(internal.build(replace(run, evidence={**made.evidence, "training": {"curve": curve}})))
     for audit, said in made.evidence.items():
         for key in said:
             changed = replace(run, evidence={**made.evidence, audit: {**said, key: wrong}})
