@@ -40,6 +40,8 @@ TIMES = 5
 """Quantiles of the times of training at which the loss is measured."""
 FEWEST_PATIENTS = 20
 """A side. With fewer no interval means anything, as in the membership audit."""
+_NEIGHBOURS = 5000
+"""Images a side that generated ones are held against, at most: more would only cost memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class Yardstick:
     def of(
         cls, private: ImageSet, holdout: ImageSet, conditions: Schema, *, images: int, confidence: float, seed: int
     ) -> Yardstick:
-        """At most `images` of either set for the loss, by whole patients; as many of both as the smaller has to be near to.
+        """At most `images` of either set for the loss, by whole patients; as many of both as the smaller has to be near to,
+        5,000 at most.
 
         `confidence` is that of each interval. EvidenceError with fewer than 20 patients a side.
         """
@@ -121,7 +124,7 @@ def _times() -> Sequence[float]:
 
 def _proximity(private: ImageSet, holdout: ImageSet, seed: int) -> Proximity:
     """Equal-size subsets of both, described by an encoder that was fitted to both alike."""
-    n = min(len(private), len(holdout))
+    n = min(len(private), len(holdout), _NEIGHBOURS)
     rng = np.random.default_rng([seed, 0xC1F])
     mine, theirs = (
         working_pictures(part.pixels[np.sort(rng.permutation(len(part))[:n])]).grey for part in (private, holdout)

@@ -129,7 +129,7 @@ def curve(said: Mapping[str, Any]) -> CurveFacts | None:
         neighbours=whole(compared.get("neighbours")) or 0,
         begins=None if step is None or seen is None else (step, seen),
         by=tuple(text(name) for name in by) if isinstance(by, list | tuple) else (),
-        split_invalid=mapping(said.get("split")).get("state") == "invalid",
+        split=text(mapping(said.get("split")).get("state")),
     )
 
 

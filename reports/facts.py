@@ -204,7 +204,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class CurveFacts:
-    """What the checkpoints of the training showed. `begins` are step and times seen at the onset, `by` what showed it."""
+    """What the checkpoints of the training showed. `begins` are step and times seen at the onset, `by` what showed it.
+
+    `split` says whether private set and holdout can be told apart without the model: valid, insufficient or invalid.
+    """
 
     points: tuple[CurvePoint, ...]
     looks: int
@@ -214,4 +217,4 @@ class CurveFacts:
     neighbours: int
     begins: tuple[int, float] | None
     by: tuple[str, ...]
-    split_invalid: bool
+    split: str

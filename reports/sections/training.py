@@ -32,7 +32,7 @@ def training(facts: CurveFacts | None, numbers: Numbers) -> tuple[Section, ...]:
         f"and held against {numbers.count(facts.neighbours)} images a side."
     )
     figure = Figure("Where memorisation begins", training_curve(facts, numbers), rule)
-    tone = "invalid" if facts.split_invalid else "plain"
+    tone = "invalid" if facts.split == "invalid" else "plain"
     blocks = (Note(onset_in_words(facts), tone), Figures((figure,)), _table(facts, numbers))
     return (Section("training", "Training", _LEAD, blocks),)
 
@@ -40,7 +40,7 @@ def training(facts: CurveFacts | None, numbers: Numbers) -> tuple[Section, ...]:
 def onset_in_words(facts: CurveFacts) -> str:
     """Where memorisation begins, in a sentence."""
     last = facts.points[-1]
-    if facts.split_invalid:
+    if facts.split == "invalid":
         return (
             "Invalid: private set and holdout can be told apart without the model, so where memorisation begins cannot be "
             "said. The figures are shown, but decide nothing."

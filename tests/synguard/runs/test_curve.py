@@ -158,9 +158,7 @@ def unbroken(tmp_path_factory):
 
 def test_looking_changes_nothing(unbroken, tmp_path):
     given, settings = material(40), config(12, 4, **SHORT)
-    folder = train(
-        given.private, given.schema, settings.generator, seed=0, folder=tmp_path / "unwatched", checkpoint_every=4
-    )
+    folder = train(given.private, given.schema, settings.generator, seed=0, folder=tmp_path / "unwatched")
     assert weights(folder) == weights(unbroken)
     assert not (folder / "training" / "curve.json").exists()
     assert curve_lines(folder) == []
