@@ -60,6 +60,7 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
     share, share_warn = limit["train-holdout-share", "fail"], limit["train-holdout-share", "warn"]
     black, rate = limit["black-box-auc", "fail"], limit["black-box-rate", "fail"]
     white, held = limit["white-box-auc-model-released", "fail"], limit["white-box-auc-model-held-back", "fail"]
+    coder, coder_warn = limit["autoencoder-auc-model-released", "fail"], limit["autoencoder-auc-model-held-back", "warn"]
     labels, quarantine = limit["label-agreement", "fail"], limit["label-quarantine", "warn"]
     return [
         ("verified-copies, fail", "no copy, no false alarm", lambda n: no_more_than(n, 0.0, copies)),
@@ -81,6 +82,8 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
         ("black-box-rate, fail", "1 % named", lambda n: at_most(n, 0.01, rate)),
         ("white-box, released, fail", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, white)),
         ("white-box, held back, fail", "AUC of 0.60", lambda n: auc_at_most(n, 0.60, held)),
+        ("autoencoder, released, fail", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder)),
+        ("autoencoder, held back, warn", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder_warn)),
         ("label-agreement, fail", "as good as real", lambda n: ratio_at_least(n, 1000, 0.7, 1.0, labels, proven=False)),
         ("label-agreement, fail", "9 in 10 of real", lambda n: ratio_at_least(n, 1000, 0.7, 0.9, labels, proven=False)),
         ("one class, if held as the whole", "as good as real, n / 10", lambda n: _class(n, 1.0, labels, proven=False)),

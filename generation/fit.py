@@ -63,11 +63,14 @@ def fit(
 
     AdamW, gradients clipped to norm 1, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes
     on from the checkpoint where there is one; raises IntegrityError for one of another training. `on_checkpoint(step,
-    averaged)` is called after each checkpoint. `loss` must take all its randomness from the step's number.
+    averaged)` is called after each checkpoint, and again with the one that is gone on from, since a kill may have come
+    between the two. `loss` must take all its randomness from the step's number.
     """
     average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     first = _restore(checkpoint, model, average, optimiser)
+    if first and on_checkpoint is not None:
+        on_checkpoint(first, average)
     with _finite_only(phase):
         for step in range(first, steps):
             for group in optimiser.param_groups:

@@ -108,7 +108,6 @@ def _drop_state(state: Path) -> None:
     """Removes checkpoints and the latents of private images; raw weights and identity stay."""
     for path in [*state.glob("*.safetensors"), *state.glob("*.partial")]:
         path.unlink()
-    shutil.rmtree(state / "unet", ignore_errors=True)
 
 
 def finish(

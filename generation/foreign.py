@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
 from generation.folder import digest_of, refuse_pickles
 from generation.latent import torch_device
-from generation.synguard_pipeline import in_chunks
+from generation.synguard_pipeline import images_in, in_chunks
 from synguard.config import SamplingConfig
 from synguard.errors import InputError
 from synguard.protocols import Images
 
-__all__ = ["ForeignGenerator", "prompt_of"]
+__all__ = ["ForeignGenerator", "ForeignLatentGenerator", "prompt_of"]
 
 _CHUNK = 8
 
@@ -81,7 +81,10 @@ class ForeignGenerator:
                 folder, f"{type(pipeline).__name__}, whose call takes no generator", "one that can be seeded"
             )
         settings = sampling.model_dump(include={"steps", "guidance"}) if sampling else None
-        return cls(
+        vae = getattr(pipeline, "vae", None)
+        in_colour = isinstance(vae, AutoencoderKL) and vae.config.in_channels == 3
+        kind = ForeignLatentGenerator if in_colour else cls
+        return kind(
             digest=digest_of({"files": _files_digest(folder), "sampling": settings, "size": size}),
             size=size or _own_size(pipeline),
             pipeline=pipeline,
@@ -131,6 +134,24 @@ class ForeignGenerator:
                 f"conditions.{conditions.columns[0]}", repr(unknown[0]), "a class of the pipeline or its number"
             )
         return {"class_labels": [known[value] if value in known else int(value) for value in values]}
+
+
+class ForeignLatentGenerator(ForeignGenerator):
+    """A pipeline with a stock autoencoder, which audits can look into: a `protocols.Autoencoder` too."""
+
+    __slots__ = ()
+
+    def reconstruct(self, images: Images) -> Images:
+        """Images uint8 (n, size, size, 3) through encoder (the posterior's mode) and decoder, at the pipeline's own size."""
+        vae, side = self.pipeline.vae, _own_size(self.pipeline)
+
+        def work(rows: NDArray[np.int64]) -> Images:
+            given = images_in(_resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
+            with torch.inference_mode():
+                made = vae.decode(vae.encode(given).latent_dist.mode()).sample
+            return _resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
+
+        return in_chunks(len(images), _CHUNK, work)
 
 
 def prompt_of(row: dict[Any, Any]) -> str:

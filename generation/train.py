@@ -17,16 +17,20 @@ from generation import autoencoder, denoiser
 from generation import folder as pipeline_folder
 from generation.conditions import ConditionEncoder
 from generation.fit import Checkpoint, Progress, fit, load_tensors, save_atomically, step_rng, torch_normal
-from generation.latent import torch_device
+from generation.latent import LatentDiffusion, torch_device
 from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
 from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 
-__all__ = ["train"]
+__all__ = ["checkpoints", "train"]
 
 _AUTOENCODER, _DENOISER, _ORDER = 1, 2, 3
 """What the random numbers of a step are for."""
+
+
+Checkpointed = Callable[[int, LatentDiffusion], None]
+"""Called with the number of steps done and the model as it is by then, the denoiser averaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class _Training:
     progress: Progress | None
 
     def checkpoint(self, phase: str, steps: int, every: int | None) -> Checkpoint:
-        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, every or max(100, steps // 20))
+        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, _every(steps, every))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """bfloat16 on a GPU; float32 on a CPU, where few have fast bfloat16 and results should not depend on which."""
@@ -66,15 +70,16 @@ def train(
     device: str = "cpu",
     checkpoint_every: int | None = None,
     progress: Progress | None = None,
-    on_checkpoint: Callable[[int, Path], None] | None = None,
+    on_checkpoint: Checkpointed | None = None,
 ) -> Path:
     """Trains a conditional latent diffusion model on `private` and returns `folder`, by then a diffusers pipeline folder.
 
     State is kept in `folder/training` (owner-only) every `checkpoint_every` steps (by default a twentieth of each phase, but
     at least 100); called again after a kill, it goes on and ends with the same weights. A finished folder is returned as it
-    is. `progress(phase, done, total)` is called after each step, `on_checkpoint(step, unet folder)` with the averaged
-    denoiser at each of its checkpoints. Raises InputError for sizes that do not fit, labels outside the schema, a missing
-    device, or a folder of another training.
+    is. `progress(phase, done, total)` is called after each step. `on_checkpoint(step, model)` is called at each of the
+    denoiser's checkpoints with the model as it is by then, and once more with the checkpoint that an interrupted training
+    goes on from; whatever it computes with the model, the training stays the same. Raises InputError for sizes that do not
+    fit, labels outside the schema, a missing device, or a folder of another training.
     """
     # For the initial weights only; every other random number comes from its step's own generator.
     torch.manual_seed(seed)
@@ -98,9 +103,40 @@ def train(
     latents = _latents(training, vae)
     autoencoder.with_statistics(vae, latents[0])
     normal = normalise(vae, latents.flatten(0, 1)).view_as(latents)
-    average = _fit_denoiser(training, unet, normal, encoder, encoded, checkpoint_every, on_checkpoint)
+
+    def checkpointed(step: int, average: Any) -> None:
+        if on_checkpoint is not None:
+            on_checkpoint(step, _model(training, vae, average, encoder, step))
+
+    average = _fit_denoiser(training, unet, normal, encoder, encoded, checkpoint_every, checkpointed)
     pipeline_folder.finish(folder, vae=vae, unet=average, raw_unet=unet, encoder=encoder, config=config, identity=identity)
     return folder
+
+
+def checkpoints(config: GeneratorConfig, every: int | None) -> int:
+    """At how many checkpoints of the denoiser `on_checkpoint` is called in a whole training."""
+    steps = config.denoiser.steps
+    return -(-steps // _every(steps, every))
+
+
+def _every(steps: int, every: int | None) -> int:
+    return every or max(100, steps // 20)
+
+
+def _model(training: _Training, vae: Any, unet: Any, encoder: ConditionEncoder, step: int) -> LatentDiffusion:
+    """The model in memory, as `LatentDiffusion.load` would open it."""
+    unet_config = unet.config
+    return LatentDiffusion(
+        digest=pipeline_folder.digest_of({"training": training.identity, "step": step}),
+        size=training.private.size,
+        latent_shape=(unet_config.in_channels, unet_config.sample_size, unet_config.sample_size),
+        weights=("ema",),
+        sampling=training.config.sampling,
+        device=training.device,
+        encoder=encoder,
+        vae=vae,
+        unets={"ema": unet},
+    )
 
 
 def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
@@ -176,7 +212,7 @@ def _fit_denoiser(
     encoder: ConditionEncoder,
     encoded: NDArray[np.float32],
     every: int | None,
-    on_checkpoint: Callable[[int, Path], None] | None,
+    on_checkpoint: Callable[[int, Any], None],
 ) -> Any:
     config = training.config.denoiser
     shape = (config.batch_size, *latents.shape[2:])
@@ -192,11 +228,6 @@ def _fit_denoiser(
         with training.autocast():
             return denoiser.loss(model, batch, torch.from_numpy(conditions).to(training.device), noise, normal)
 
-    def checkpointed(step: int, average: Any) -> None:
-        if on_checkpoint is not None:
-            average.save_pretrained(training.state / "unet")
-            on_checkpoint(step, training.state / "unet")
-
     average = fit(
         unet,
         loss,
@@ -206,6 +237,6 @@ def _fit_denoiser(
         ema_decay=config.ema_decay,
         checkpoint=training.checkpoint("denoiser", config.steps, every),
         progress=training.progress,
-        on_checkpoint=checkpointed,
+        on_checkpoint=on_checkpoint,
     )
     return average.eval()

@@ -3,9 +3,11 @@
 reports.render(run, "internal")   # writes run/report/internal.html and returns its path
 reports.render(run, "public")     # the same from an allow-list: nothing of one patient or one image
 reports.summary(run)              # the verdict as plain text
+reports.render_curve(path)        # the curve of a training, training/curve.json, as training/curve.html
 """
 
+from reports.curve import curve_summary, render_curve
 from reports.editions import Edition, render, summary
 from reports.notebook import result_html
 
-__all__ = ["Edition", "render", "result_html", "summary"]
+__all__ = ["Edition", "curve_summary", "render", "render_curve", "result_html", "summary"]

@@ -18,6 +18,7 @@ from reports.wording import STATE_WORDS, metric_title, transform_words
 from synguard.metrics.catalogue import CATALOGUE
 
 __all__ = [
+    "autoencoder",
     "batches",
     "check",
     "copies",
@@ -129,6 +130,23 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
             )
             for p in found.probes
         ),
+    )
+
+
+def autoencoder(found: facts.AutoencoderFacts | None) -> facts.AutoencoderFacts | None:
+    """Figures with two digits, coarse histograms."""
+    if found is None:
+        return None
+    return facts.AutoencoderFacts(
+        state=found.state if found.state in STATE_WORDS or found.state == "measured" else "error",
+        auc=rounded(found.auc),
+        interval=rounded_pair(found.interval),
+        minimum_detectable=rounded(found.minimum_detectable),
+        gap=rounded(found.gap),
+        gap_interval=rounded_pair(found.gap_interval),
+        n_members=found.n_members,
+        n_nonmembers=found.n_nonmembers,
+        errors=tuple(series for one in found.errors if (series := coarse_series(one))),
     )
 
 

@@ -22,7 +22,7 @@ from reports.overview import audits_with_evidence, headline, limits_of_claim, li
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
 
-__all__ = ["Edition", "environment", "page", "render", "summary"]
+__all__ = ["Edition", "environment", "page", "render", "style_sheet", "summary", "write"]
 
 Edition = Literal["internal", "public"]
 
@@ -37,7 +37,7 @@ def render(run: Path, edition: Edition) -> Path:
     folder = read_run(run)
     view = internal.build(folder) if edition == "internal" else public.build(public.disclose(folder))
     target = run / "report" / f"{edition}.html"
-    _write(target, page(view))
+    write(target, page(view))
     return target
 
 
@@ -55,24 +55,27 @@ def environment() -> jinja2.Environment:
 
 def page(view: internal.InternalView | public.PublicView) -> str:
     """The page of a view, with the digest of its one style sheet in its content security policy."""
-    style = (
-        resources.files("reports")
-        .joinpath("templates/style.css")
-        .read_text(encoding="utf-8")
-        .replace("EDITION", view.edition)
-    )
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    style, policy = style_sheet(view.edition)
     return (
         environment()
         .get_template("report.html")
         .render(
             view=view,
-            style=Markup(style),  # noqa: S704 # the package's own style sheet
-            policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+            style=style,
+            policy=policy,
             verdict_words=VERDICT_WORDS,
             status_words=STATUS_WORDS,
         )
     )
+
+
+def style_sheet(edition: str) -> tuple[Markup, str]:
+    """The one style sheet of a page, and the content security policy that allows it and nothing else."""
+    style = resources.files("reports").joinpath("templates/style.css").read_text(encoding="utf-8")
+    style = style.replace("EDITION", edition)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return Markup(style), policy  # noqa: S704 # the package's own style sheet
 
 
 def summary(run: Path) -> str:
@@ -111,7 +114,7 @@ def _plain(line: str) -> str:
     return "".join(sign for sign in line.replace("\u00a0", " ") if sign.isprintable())
 
 
-def _write(target: Path, content: str) -> None:
+def write(target: Path, content: str) -> None:
     """Whole or not at all, and owner-only from its first byte."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
     half = target.with_name(f".{target.name}.{secrets.token_hex(8)}")

@@ -10,9 +10,12 @@ import pandas as pd
 
 from reports.facts import (
     AttributeFact,
+    AutoencoderFacts,
     BatchFact,
     ContinuousFact,
     CopyFacts,
+    CurveFacts,
+    CurvePoint,
     FidelityFact,
     LabelFacts,
     MembershipFacts,
@@ -24,7 +27,7 @@ from reports.facts import (
 )
 from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
 
-__all__ = ["batches", "copies", "fidelity", "labels", "membership"]
+__all__ = ["autoencoder", "batches", "copies", "curve", "fidelity", "labels", "membership"]
 
 
 def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
@@ -65,6 +68,26 @@ def membership(evidence: Mapping[str, Any]) -> MembershipFacts | None:
     )
 
 
+def autoencoder(evidence: Mapping[str, Any]) -> AutoencoderFacts | None:
+    """The evidence on the autoencoder; None where it left none."""
+    said = mapping(evidence.get("autoencoder"))
+    if not said:
+        return None
+    auc, gap, errors = (mapping(said.get(name)) for name in ("auc", "gap", "errors"))
+    series = (_series(name, errors.get("edges"), errors.get(name)) for name in ("private", "holdout"))
+    return AutoencoderFacts(
+        state=text(said.get("state")) or "measured",
+        auc=number(auc.get("value")),
+        interval=interval(auc.get("interval")),
+        minimum_detectable=number(auc.get("minimum_detectable")),
+        gap=number(gap.get("value")),
+        gap_interval=interval(gap.get("interval")),
+        n_members=whole(said.get("n_members")) or 0,
+        n_nonmembers=whole(said.get("n_nonmembers")) or 0,
+        errors=tuple(one for one in series if one and one.total),
+    )
+
+
 def labels(evidence: Mapping[str, Any]) -> LabelFacts | None:
     """The label audit's evidence; None where it left none."""
     said = mapping(evidence.get("labels"))
@@ -86,6 +109,49 @@ def fidelity(evidence: Mapping[str, Any]) -> tuple[FidelityFact, ...]:
             n=whole(row.get("n")) or 0,
         )
         for row in rows(mapping(evidence.get("fidelity")).get("metrics"))
+    )
+
+
+def curve(said: Mapping[str, Any]) -> CurveFacts | None:
+    """The curve of a training as it was kept; None where there is none, or one without whole points."""
+    points = tuple(point for row in rows(said.get("points")) if (point := _curve_point(row)))
+    if not points:
+        return None
+    compared, first = mapping(said.get("compared")), mapping(said.get("begins"))
+    step, seen = whole(first.get("step")), number(first.get("seen"))
+    by = first.get("by")
+    return CurveFacts(
+        points=tuple(sorted(points, key=lambda point: point.step)),
+        looks=whole(said.get("looks")) or len(points),
+        generated=whole(said.get("generated")) or 0,
+        private=whole(compared.get("private")) or 0,
+        holdout=whole(compared.get("holdout")) or 0,
+        neighbours=whole(compared.get("neighbours")) or 0,
+        begins=None if step is None or seen is None else (step, seen),
+        by=tuple(text(name) for name in by) if isinstance(by, list | tuple) else (),
+        split=text(mapping(said.get("split")).get("state")),
+    )
+
+
+def _curve_point(row: Mapping[str, Any]) -> CurvePoint | None:
+    step, seen = whole(row.get("step")), number(row.get("seen"))
+    values, spans = [], []
+    for name in ("gap", "nearer"):
+        figure = mapping(row.get(name))
+        values.append(number(figure.get("value")))
+        spans.append(interval([figure.get("low"), figure.get("high")]))
+    gap, nearer = values
+    if step is None or seen is None or gap is None or nearer is None or spans[0] is None or spans[1] is None:
+        return None
+    return CurvePoint(
+        step=step,
+        seen=seen,
+        private_loss=number(row.get("private_loss")),
+        holdout_loss=number(row.get("holdout_loss")),
+        gap=gap,
+        gap_interval=spans[0],
+        nearer=nearer,
+        nearer_interval=spans[1],
     )
 
 

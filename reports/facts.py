@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 __all__ = [
     "AttributeFact",
+    "AutoencoderFacts",
     "BatchFact",
     "ContinuousFact",
     "CopyFacts",
+    "CurveFacts",
+    "CurvePoint",
     "FidelityFact",
     "LabelFacts",
     "MembershipFacts",
@@ -113,6 +116,21 @@ class MembershipFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoencoderFacts:
+    """The audit of the autoencoder. `errors` are histograms of private and holdout images, log10 of grey levels of 255."""
+
+    state: str
+    auc: float | None
+    interval: Pair | None
+    minimum_detectable: float | None
+    gap: float | None
+    gap_interval: Pair | None
+    n_members: int
+    n_nonmembers: int
+    errors: tuple[Series, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AttributeFact:
     """Asked against read for one attribute. Confusions: rows asked (or true), columns read; negative is withheld."""
 
@@ -168,3 +186,35 @@ class BatchFact:
     accepted: int
     refused_copies: int
     refused_labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One checkpoint of the training: steps, times each image was seen by then, and two figures with their intervals."""
+
+    step: int
+    seen: float
+    private_loss: float | None
+    holdout_loss: float | None
+    gap: float
+    gap_interval: Pair
+    nearer: float
+    nearer_interval: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class CurveFacts:
+    """What the checkpoints of the training showed. `begins` are step and times seen at the onset, `by` what showed it.
+
+    `split` says whether private set and holdout can be told apart without the model: valid, insufficient or invalid.
+    """
+
+    points: tuple[CurvePoint, ...]
+    looks: int
+    generated: int
+    private: int
+    holdout: int
+    neighbours: int
+    begins: tuple[int, float] | None
+    by: tuple[str, ...]
+    split: str

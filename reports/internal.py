@@ -76,6 +76,8 @@ def build(run: RunFolder) -> InternalView:
             pair_section(run),
             sections.copies(copies, exact),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
+            sections.autoencoder(evidence.autoencoder(run.evidence), exact),
+            *sections.training(evidence.curve(mapping(mapping(run.evidence.get("training")).get("curve"))), exact),
             sections.labels(evidence.labels(run.evidence), exact),
             sections.fidelity(evidence.fidelity(run.evidence), exact),
             sample_section(run, public=False),

@@ -142,6 +142,8 @@ def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview,
         found.append(words)
     if "memorisation" in audits:
         found.append("The audit's own sight, on copies planted by itself")
+    if any(m.name.startswith("memorisation.autoencoder.") and m.state != "not_tested" for m in metrics):
+        found.append("What the model's autoencoder remembers")
     return (*found, *(words for key, words in _LATER if key in measured))
 
 

@@ -11,13 +11,18 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from reports.facts import BatchFact, ProbeFact, Series
+from reports.facts import BatchFact, CurveFacts, Pair, ProbeFact, Series
 from reports.numbers import Numbers
 from reports.svg import Axis, canvas, element, group, label, path, ticks
 
-__all__ = ["batch_bars", "p_value_bars", "roc", "score_ridges", "strip"]
+__all__ = ["batch_bars", "error_ridges", "p_value_bars", "roc", "score_ridges", "strip", "training_curve"]
 
-SERIES = {"synthetic": "Candidates", "holdout": "Holdout", "planted": "Planted copies"}
+SERIES = {
+    "synthetic": "Candidates",
+    "holdout": "Holdout",
+    "planted": "Planted copies",
+    "private": "Private images",
+}
 
 
 def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Numbers) -> Markup:
@@ -43,6 +48,23 @@ def score_ridges(series: Sequence[Series], threshold: float | None, numbers: Num
         parts.append(label(x + (-2 if side == "end" else 2), top - 14, f"threshold {threshold:.3g}", side, "t strong"))
     spoken = "; ".join(f"{SERIES.get(s.name, s.name)}: {_beyond(s, numbers)}" for s in series)
     return canvas(width, bottom + 40, f"Score distributions. {spoken}", parts, "plot wide")
+
+
+def error_ridges(series: Sequence[Series], numbers: Numbers) -> Markup:
+    """Errors of restored images, private ones above and holdout images below, edges in log10 of grey levels."""
+    width, left, right, top, row, gap = 480.0, 6.0, 474.0, 16.0, 62.0, 16.0
+    ends = [_filled(s) for s in series]
+    axis = Axis(min(e[0] for e in ends), max(e[1] for e in ends), left, right)
+    bottom = top + len(series) * (row + gap) - gap
+    marks = [m for m in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if axis.low <= math.log10(m) <= axis.high]
+    parts = [_grid(axis(math.log10(m)), top - 8, bottom) for m in marks]
+    parts += [label(axis(math.log10(m)), bottom + 16, f"{m:g}", "middle") for m in marks]
+    parts.append(label(right, bottom + 34, "error in grey levels of 255 (root mean square)", "end", "t axis"))
+    for i, one in enumerate(series):
+        base = top + i * (row + gap) + row
+        parts.append(group(_ridge(one, axis, base, row - 20, numbers), class_=f"series {one.name}"))
+    spoken = "; ".join(f"{SERIES.get(s.name, s.name)}: {_beyond(s, numbers)}" for s in series)
+    return canvas(width, bottom + 40, f"Errors of the autoencoder. {spoken}", parts, "plot wide")
 
 
 def _ridge(series: Series, axis: Axis, base: float, height: float, numbers: Numbers) -> list[Markup]:
@@ -191,6 +213,70 @@ def batch_bars(batches: Sequence[BatchFact], numbers: Numbers) -> Markup:
         f"{numbers.count(accepted)} accepted of {numbers.count(sum(b.examined for b in batches))} in {len(batches)} batches"
     )
     return canvas(480, bottom + 40, spoken, parts, "plot wide")
+
+
+def training_curve(facts: CurveFacts, numbers: Numbers) -> Markup:
+    """Both figures over how often each image was seen, each with its band and the line of nothing memorised."""
+    left, right, top, high, apart = 44.0, 470.0, 30.0, 96.0, 40.0
+    points = facts.points
+    across = Axis(0, max(point.seen for point in points) or 1, left, right)
+    bottom = top + 2 * high + apart
+    parts = [_grid(across(t), top, bottom) for t in ticks(0, across.high, 6)]
+    parts += [label(across(t), bottom + 16, f"{t:g}", "middle") for t in ticks(0, across.high, 6)]
+    parts.append(label(right, bottom + 34, "times each private image was seen", "end", "t axis"))
+    gaps = [(p.seen, p.gap, p.gap_interval) for p in points]
+    nearer = [(p.seen, p.nearer, p.nearer_interval) for p in points]
+    if facts.begins is not None:
+        x = across(facts.begins[1])
+        side = "end" if x > (left + right) / 2 else "start"
+        words = f"memorisation begins, {facts.begins[1]:.3g}×"
+        parts.append(element("line", x1=x, x2=x, y1=top - 16, y2=bottom, class_="threshold"))
+        parts.append(label(x + (-4 if side == "end" else 4), top - 18, words, side, "t strong halo"))
+    panels = (
+        ("Loss gap: private below unseen images", gaps, 0.0, (-1.0, 1.0)),
+        ("Generated images nearer to private ones", nearer, 0.5, (0.0, 1.0)),
+    )
+    for number, (words, rows, null, limits) in enumerate(panels):
+        base = top + high + number * (high + apart)
+        parts += _curve_panel(words, rows, null, limits, across, (base, base - high), numbers)
+    spoken = f"{len(points)} checkpoints; " + (
+        f"memorisation begins when each image was seen {facts.begins[1]:.3g} times"
+        if facts.begins
+        else "no memorisation was seen"
+    )
+    return canvas(480, bottom + 40, f"Memorisation during training. {spoken}", parts, "plot wide")
+
+
+def _curve_panel(
+    words: str,
+    rows: Sequence[tuple[float, float, Pair]],
+    null: float,
+    limits: Pair,
+    across: Axis,
+    ends: Pair,
+    numbers: Numbers,
+) -> list[Markup]:
+    """One figure: rows of place, value and interval, on a scale that holds the null and all intervals within limits."""
+    low = max(limits[0], min(null - 0.1, *(span[0] for _, _, span in rows)))
+    high = min(limits[1], max(null + 0.1, *(span[1] for _, _, span in rows)))
+    up = Axis(low, high, *ends)
+    drawn = []
+    if len(rows) > 1:
+        there = [(across(x), up(span[1])) for x, _, span in rows]
+        back = [(across(x), up(span[0])) for x, _, span in reversed(rows)]
+        drawn += [path(there + back, "band", closed=True), path([(across(x), up(y)) for x, y, _ in rows], "outline")]
+    drawn += [
+        element("line", x1=across(x), x2=across(x), y1=up(span[0]), y2=up(span[1]), class_="whisker") for x, _, span in rows
+    ]
+    drawn += [element("circle", cx=across(x), cy=up(y), r=2.4, class_="point") for x, y, _ in rows]
+    marks = [t for t in ticks(low, high, 4) if low <= t <= high]
+    return [
+        *(_level(up(t), across.start, across.end) for t in marks),
+        *(label(across.start - 5, up(t) + 3, numbers.share(t), "end") for t in marks),
+        element("line", x1=across.start, x2=across.end, y1=up(null), y2=up(null), class_="threshold"),
+        group(drawn, class_="series private"),
+        label(across.start + 2, ends[1] - 4, words, "start", "t halo"),
+    ]
 
 
 def _filled(series: Series) -> tuple[float, float]:

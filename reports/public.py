@@ -42,6 +42,7 @@ class Disclosed:
     metrics: tuple[MetricFact, ...]  # as checks
     copies: facts.CopyFacts | None  # histograms of ten or more a bin without extremes; planted recall exactly
     membership: facts.MembershipFacts | None  # AUCs with two digits; curves at a few rates
+    autoencoder: facts.AutoencoderFacts | None  # two digits; histograms of ten or more a bin
     labels: facts.LabelFacts | None  # shares with three digits; confusions as whole percents
     fidelity: tuple[facts.FidelityFact, ...]  # two digits
     batches: tuple[facts.BatchFact, ...]  # one row: the sum of all batches
@@ -81,6 +82,7 @@ def disclose(run: RunFolder) -> Disclosed:
         metrics=tuple(allow.metric(metric, released) for metric in metric_facts(run)),
         copies=allow.copies(evidence.copies(run.evidence)),
         membership=allow.membership(evidence.membership(run.evidence)),
+        autoencoder=allow.autoencoder(evidence.autoencoder(run.evidence)),
         labels=allow.labels(evidence.labels(run.evidence), released),
         fidelity=tuple(allow.fidelity(one) for one in evidence.fidelity(run.evidence)),
         batches=allow.batches(evidence.batches(run.evidence, run.images)),
@@ -120,6 +122,7 @@ def build(allowed: Disclosed) -> PublicView:
         sections=(
             sections.copies(allowed.copies, coarse),
             sections.membership(allowed.membership, coarse, view.split_invalid),
+            sections.autoencoder(allowed.autoencoder, coarse),
             sections.labels(allowed.labels, coarse),
             sections.fidelity(allowed.fidelity, coarse),
             allowed.samples,

@@ -18,7 +18,20 @@ import pandas as pd
 from synguard.errors import InputError
 from synguard.results import CheckResult, Decision, Metric, MetricState, Status
 
-__all__ = ["RunFolder", "flag", "inside", "interval", "mapping", "number", "numbers", "read_run", "rows", "text", "whole"]
+__all__ = [
+    "RunFolder",
+    "flag",
+    "inside",
+    "interval",
+    "mapping",
+    "number",
+    "numbers",
+    "read_mapping",
+    "read_run",
+    "rows",
+    "text",
+    "whole",
+]
 
 Typed = TypeVar("Typed", CheckResult, Metric)
 _DECISIONS = ("pass", "warn", "fail", "insufficient", "error")
@@ -44,19 +57,19 @@ class RunFolder:
 
 def read_run(path: Path) -> RunFolder:
     """The run folder at `path`. Raises InputError where results.json cannot be read: no verdict is known then."""
-    results = _json(path / "results.json")
+    results = read_mapping(path / "results.json")
     if not results:
         raise InputError.of(path / "results.json", "no results", "the results.json of a run")
     table = path / "images.parquet"
     return RunFolder(
         path=path,
-        run=_json(path / "run.json"),
+        run=read_mapping(path / "run.json"),
         decision=_decision(results),
         metrics=tuple(_typed(Metric, row) for row in rows(results.get("metrics")) if text(row.get("name"))),
         results=results,
         images=pd.read_parquet(table) if table.is_file() else pd.DataFrame(),
-        evidence=_json(path / "evidence.json"),
-        manifest=_json(path / "manifest.json"),
+        evidence=read_mapping(path / "evidence.json"),
+        manifest=read_mapping(path / "manifest.json"),
     )
 
 
@@ -123,7 +136,8 @@ def rows(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(row for row in value if isinstance(row, Mapping))
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """The JSON object in a file, empty where there is none. InputError where it cannot be read."""
     if not path.is_file():
         return {}
     try:

@@ -11,6 +11,7 @@ __all__ = [
     "AttributeConfig",
     "AuditConfig",
     "AutoencoderConfig",
+    "CurveConfig",
     "DataSource",
     "DenoiserConfig",
     "FidelityConfig",
@@ -92,6 +93,22 @@ class SamplingConfig(_Config):
     """Candidates asked for at once; changes no image."""
 
 
+class CurveConfig(_Config):
+    """Auditing checkpoints while the generator is trained, against the holdout: where does memorisation begin?
+
+    The training itself stays as it is, bit for bit. Only the reference role of the holdout is looked at, never the
+    evaluation role that the verdicts of the later audit come from.
+    """
+
+    enabled: bool = False
+    every: Positive | None = None
+    """Steps between checkpoints; by default a twentieth of the training, but at least 100."""
+    real: Annotated[int, Field(ge=20)] = 500
+    """Private images, and as many of the holdout, on which the loss is measured."""
+    images: Annotated[int, Field(ge=20)] = 200
+    """Images that each checkpoint generates."""
+
+
 class GeneratorConfig(_Config):
     """Where candidates come from: our latent diffusion model, a diffusers pipeline folder, or a folder of images."""
 
@@ -102,6 +119,7 @@ class GeneratorConfig(_Config):
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     sampling: SamplingConfig = SamplingConfig()
+    curve: CurveConfig = CurveConfig()
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> GeneratorConfig:

@@ -1,4 +1,4 @@
-"""What others may supply to synguard: a generator, a denoiser to probe, an embedder, a diagnostic model.
+"""What others may supply to synguard: a generator, a denoiser or an autoencoder to probe, an embedder, a diagnostic model.
 
 Arrays of images are always `uint8`, shape (n, height, width, 3), RGB, height == width. Tables of conditions are data
 frames with one row an image and one column an attribute of the condition schema; a missing value is NA.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images"]
+__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images"]
 
 Images = NDArray[np.uint8]
 
@@ -40,8 +40,17 @@ class Generator(Protocol):
 
 
 @runtime_checkable
-class Denoiser(Protocol):
-    """White-box access to a latent diffusion model, for membership probes and the audit of its autoencoder.
+class Autoencoder(Protocol):
+    """White-box access to the autoencoder of a latent diffusion model, for the audit of what it remembers."""
+
+    def reconstruct(self, images: Images) -> Images:
+        """Images through encoder and decoder; that of one image does not depend on the others."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Autoencoder, Protocol):
+    """White-box access to a latent diffusion model, for membership probes and checkpoints during training.
 
     `level` is the share of noise in the noised latent, in (0, 1): flow matching's time t, or sqrt(1 - alpha_bar_t) for a
     variance-preserving schedule. `weights` lists the sets of weights that can be probed, released one first.
@@ -64,10 +73,6 @@ class Denoiser(Protocol):
 
     def encode(self, images: Images) -> NDArray[np.float32]:
         """Latents (n, c, h, w): the posterior's mode, scaled as the denoiser expects."""
-        ...
-
-    def reconstruct(self, images: Images) -> Images:
-        """Images through encoder and decoder."""
         ...
 
     def errors(

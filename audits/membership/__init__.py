@@ -3,10 +3,9 @@
 `validity` comes first and needs no model: where private set and holdout can be told apart by looks, no membership figure
 means anything, and all of them are marked invalid. `run` then applies the probes:
 
-    white box   white_box.py        multi-step loss, all sets of weights     -> membership.white_box.*, the worse counts
-                reconstruction.py   autoencoder's error                      evidence
-    black box   black_box.py        calibrated nearest neighbour, embedder   -> membership.black_box.*
-                                    the same on pixels                       evidence
+    white box   white_box.py    multi-step loss, all sets of weights     -> membership.white_box.*, the worse counts
+    black box   black_box.py    calibrated nearest neighbour, embedder   -> membership.black_box.*
+                                the same on pixels                       evidence
 
 Which probe makes the verdict is fixed here, before any data are seen. Non-members are always the evaluation role; the
 calibration role standardises scores, the reference role is the black box's background, members are patients drawn at random.
@@ -20,7 +19,6 @@ import pandas as pd
 
 from audits.membership.black_box import NearestNeighbour, PixelSpace
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
-from audits.membership.reconstruction import Reconstruction
 from audits.membership.split import Validity, assess
 from audits.membership.verdict import Outcome, evidence, judge, metrics, not_tested, split_evidence, split_metrics
 from audits.membership.white_box import MultiStepLoss
@@ -105,9 +103,8 @@ def run(
             )
             for weights in denoiser.weights
         ]
-        restored = judged(Reconstruction.fit(denoiser, calibration))
         found += metrics(_WHITE, losses, split)
-        rows += [*((outcome, _WHITE) for outcome in losses), (restored, None)]
+        rows += [(outcome, _WHITE) for outcome in losses]
 
     nearest = [
         judged(NearestNeighbour.fit(space, synthetic, roles.reference))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,7 +25,17 @@ from synguard.metrics.ranks import (
 )
 from synguard.results import Metric, MetricState
 
-__all__ = ["Outcome", "evidence", "judge", "metrics", "not_tested", "split_evidence", "split_metrics"]
+__all__ = [
+    "Outcome",
+    "auc_metric",
+    "compare",
+    "evidence",
+    "judge",
+    "metrics",
+    "not_tested",
+    "split_evidence",
+    "split_metrics",
+]
 
 Floats = NDArray[np.float64]
 FPR = 0.01
@@ -68,12 +78,23 @@ class Outcome:
 
 def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: int) -> Outcome:
     """Score both arms and compare them, with errors by patient."""
-    inside, outside = probe.scores(members), probe.scores(nonmembers)
+    named = {"name": probe.name, "access": probe.access, "method": probe.method}
+    return compare(probe.scores(members), probe.scores(nonmembers), members, nonmembers, named, resamples, seed)
+
+
+def compare(
+    inside: Scores,
+    outside: Scores,
+    members: Arm,
+    nonmembers: Arm,
+    named: Mapping[str, str],
+    resamples: int,
+    seed: int,
+) -> Outcome:
+    """Compare the scores of both arms, with errors by patient. `named` holds name, access and method of what scored them."""
     patients = (members.images.patients.astype(str), nonmembers.images.patients.astype(str))
     base: dict[str, Any] = {
-        "name": probe.name,
-        "access": probe.access,
-        "method": probe.method,
+        **named,
         "n_members": len(members),
         "n_nonmembers": len(nonmembers),
         "member_patients": len(np.unique(patients[0])),
@@ -81,15 +102,15 @@ def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: 
     }
     bad = sum(int((~np.isfinite(s.score)).sum()) for s in (inside, outside))
     if bad:
-        note = f"probe {probe.name}: found {bad} of {len(members) + len(nonmembers)} scores not finite"
+        note = f"probe {base['name']}: found {bad} of {len(members) + len(nonmembers)} scores not finite"
         return Outcome(**base, state="error", tpr_state="error", note=note)
     if np.ptp(np.concatenate([inside.score, outside.score])) == 0:
         # It would measure exactly a half without any spread, and pass.
-        note = f"probe {probe.name}: found one and the same score for all images"
+        note = f"probe {base['name']}: found one and the same score for all images"
         return Outcome(**base, state="error", tpr_state="error", note=note)
     fewest = min(base["member_patients"], base["nonmember_patients"])
     if fewest < _SMALLEST:
-        note = f"probe {probe.name}: found {fewest} patients on a side, expected at least {_SMALLEST}"
+        note = f"probe {base['name']}: found {fewest} patients on a side, expected at least {_SMALLEST}"
         return Outcome(**base, state="insufficient", tpr_state="insufficient", note=note)
     return Outcome(**base, **_figures(inside, outside, patients, resamples, seed))
 
@@ -172,54 +193,76 @@ def metrics(prefix: str, outcomes: Sequence[Outcome], validity: Validity) -> tup
 
     A split that is not valid passes its state on, with the figures still shown. An unusable probe counts before the others.
     """
-    names = (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
-    broken = next((o for o in outcomes if o.state != "measured"), None)
+    rate = f"{prefix}.tpr_at_fpr_{FPR}"
+    auc_found = auc_metric(f"{prefix}.auc", outcomes, validity)
+    broken = _broken(rate, outcomes)
     if broken is not None:
-        first, second = (
-            Metric(
-                name=name,
-                value=None,
-                n=_smaller(broken),
-                unit=CATALOGUE[name].unit,
-                method=broken.method,
-                state=broken.state,
-                note=broken.note,
-            )
-            for name in names
-        )
-        return first, second
-    by_auc = max(outcomes, key=lambda o: o.auc_bounds[1])
-    by_tpr = max(outcomes, key=lambda o: o.tpr_bounds[1])
-    figures = (
-        (by_auc, by_auc.auc, by_auc.auc_interval, by_auc.auc_bounds, by_auc.auc_attainable, by_auc.state, 0.5),
-        (by_tpr, by_tpr.tpr, by_tpr.tpr_interval, by_tpr.tpr_bounds, by_tpr.tpr_attainable, by_tpr.tpr_state, FPR),
+        return auc_found, broken
+    worst = max(outcomes, key=lambda o: o.tpr_bounds[1])
+    value = None if math.isnan(worst.tpr) else worst.tpr
+    figures = _Figures(value, worst.tpr_interval, worst.tpr_bounds, worst.tpr_attainable, worst.tpr_state, FPR)
+    return auc_found, _measured(rate, worst, figures, validity, _RATE)
+
+
+def auc_metric(name: str, outcomes: Sequence[Outcome], validity: Validity) -> Metric:
+    """The AUC under `name`: that of the worst outcome. A split that is not valid passes its state on."""
+    broken = _broken(name, outcomes)
+    if broken is not None:
+        return broken
+    worst = max(outcomes, key=lambda o: o.auc_bounds[1])
+    figures = _Figures(worst.auc, worst.auc_interval, worst.auc_bounds, worst.auc_attainable, worst.state, 0.5)
+    return _measured(name, worst, figures, validity, _BOOTSTRAP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    value: float | None
+    interval: tuple[float, float]
+    bounds: tuple[float, float]
+    attainable: tuple[float, float]
+    state: MetricState
+    chance: float
+
+
+def _measured(name: str, outcome: Outcome, figures: _Figures, validity: Validity, how: str) -> Metric:
+    own = figures.state
+    state: MetricState = own if own != "measured" or validity.state == "valid" else validity.state
+    return Metric(
+        name=name,
+        value=figures.value,
+        n=_smaller(outcome),
+        unit=CATALOGUE[name].unit,
+        method=f"{outcome.method} {_sizes(outcome)}; {how}",
+        interval=figures.interval,
+        bounds=figures.bounds,
+        attainable=figures.attainable,
+        baseline=figures.chance,
+        baseline_name="chance",
+        state=state,
+        note=outcome.note if own != "measured" else validity.reason if state != "measured" else "",
     )
-    result = []
-    for name, (outcome, value, interval, bounds, attainable, own, chance) in zip(names, figures, strict=True):
-        state: MetricState = own if own != "measured" or validity.state == "valid" else validity.state
-        note = outcome.note if own != "measured" else validity.reason if state != "measured" else ""
-        result.append(
-            Metric(
-                name=name,
-                value=None if math.isnan(value) else value,
-                n=_smaller(outcome),
-                unit=CATALOGUE[name].unit,
-                method=f"{outcome.method} {_sizes(outcome)}; {_INTERVAL}",
-                interval=interval,
-                bounds=bounds,
-                attainable=attainable,
-                baseline=chance,
-                baseline_name="chance",
-                state=state,
-                note=note,
-            )
-        )
-    return result[0], result[1]
 
 
-_INTERVAL = (
-    "percentile bootstrap of members and non-members by patient, the threshold for the rate taken anew in each resample, "
-    "no interpolation; for the rate at least as wide as the exact binomial one of the members' patients"
+def _broken(name: str, outcomes: Sequence[Outcome]) -> Metric | None:
+    """The metric without a figure where one of the outcomes has none."""
+    broken = next((o for o in outcomes if o.state != "measured"), None)
+    if broken is None:
+        return None
+    return Metric(
+        name=name,
+        value=None,
+        n=_smaller(broken),
+        unit=CATALOGUE[name].unit,
+        method=broken.method,
+        state=broken.state,
+        note=broken.note,
+    )
+
+
+_BOOTSTRAP = "percentile bootstrap of members and non-members by patient"
+_RATE = (
+    f"{_BOOTSTRAP}, the threshold taken anew in each resample, no interpolation, at least as wide as the exact binomial one "
+    "of the members' patients"
 )
 
 

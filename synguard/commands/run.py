@@ -59,17 +59,22 @@ def init(folder: Path) -> None:
 def train(config: Path, out: Path, quiet: bool) -> None:
     """Train the generator only, and save it as a diffusers pipeline folder.
 
-    Training that was interrupted goes on where it was when the command is given again with the same folder.
+    Training that was interrupted goes on where it was when the command is given again with the same folder. With
+    `generator.curve: {enabled: true}` in the configuration its checkpoints are audited against the holdout, a line each, and
+    training/curve.html in the folder shows where memorisation begins.
 
     \b
     Example:
       synguard train synguard.yaml --out generator
     """
+    from synguard.runs.curve import curve_lines
     from synguard.runs.generator import train_only
 
     with progress_display(quiet) as progress:
         path = train_only(config, out, progress=progress)
     click.echo(f"generator: {path}")
+    for line in curve_lines(path):
+        click.echo(line)
 
 
 @click.command()

@@ -59,6 +59,9 @@ class _BarLines:
         self._tasks: dict[str, object] = {}
 
     def __call__(self, phase: str, done: int, total: int) -> None:
+        if not total:
+            self._bars.console.print(phase, markup=False, highlight=False)
+            return
         if phase not in self._tasks:
             self._tasks[phase] = self._bars.add_task(phase, total=total)
         self._bars.update(self._tasks[phase], completed=done, total=total)  # type: ignore[arg-type]

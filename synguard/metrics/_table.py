@@ -182,6 +182,29 @@ SPECS = (
         "Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x; Bates et al. 2023, arXiv:2104.08279",
     ),
     _auc(
+        "memorisation.autoencoder.auc",
+        "Autoencoder: private against unseen images",
+        "Hilprecht et al. 2019, doi:10.2478/popets-2019-0067 (reconstruction attack); Watson et al. 2022, arXiv:2111.08440",
+        "How well the error of an image through encoder and decoder tells private from holdout images: the autoencoder of a "
+        "latent diffusion model has seen the private images too. The log of the mean squared error is compared with that "
+        "expected for the image's look, by regression on the calibration role. Invalid where private set and holdout can be "
+        "told apart without any model, not tested without a model that has an autoencoder.",
+    ),
+    MetricSpec(
+        name="memorisation.autoencoder.gap",
+        title="Autoencoder: how much better private images are restored",
+        unit="ratio",
+        direction="lower",
+        held_on="upper",
+        family="estimate",
+        method=_PATIENTS,
+        source="Yeom et al. 2018, arXiv:1709.01604 (generalisation gap)",
+        description="1 - mean squared error on private / mean squared error on holdout images, all through encoder and "
+        "decoder: 0.2 where private images are restored with 20 % less error, 0 where nothing is remembered, below 0 where "
+        "the private images of the sample are the harder ones. In the state of `memorisation.autoencoder.auc`.",
+        sample="images a side",
+    ),
+    _auc(
         "membership.split.auc",
         "Private against holdout, without any model",
         _BLIND,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 import pandas as pd
 
 import reports
-from audits import fidelity, labels, membership, memorisation
+from audits import autoencoder, fidelity, labels, membership, memorisation
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
 from synguard.governance import ci, manifest
@@ -20,7 +20,7 @@ from synguard.governance.manifest import Manifest
 from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
-from synguard.protocols import Denoiser
+from synguard.protocols import Autoencoder, Denoiser, Generator
 from synguard.results import AuditResult, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
 from synguard.runs.examine import examined_of, public_rows
@@ -38,12 +38,15 @@ def audit_results(
     synthetic: ImageSet,
     prepared: Prepared,
     config: RunConfig,
-    denoiser: Denoiser | None,
+    model: Generator | None,
     *,
     timings: Timings,
     progress: Progress,
 ) -> list[AuditResult]:
-    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it."""
+    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it.
+
+    `model` is the generator where there is one; audits that look inside take it as far as it lets them.
+    """
     material = prepared.material
     folder.probes.mkdir(mode=0o700, exist_ok=True)
     asked = _columns(rows, "condition.")
@@ -68,8 +71,16 @@ def audit_results(
             prepared.roles,
             synthetic,
             conditions=material.schema,
-            denoiser=denoiser,
+            denoiser=model if isinstance(model, Denoiser) else None,
             embedder=prepared.embedder,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "autoencoder": lambda: autoencoder.run(
+            material.private,
+            prepared.roles,
+            autoencoder=model if isinstance(model, Autoencoder) else None,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,
@@ -104,11 +115,13 @@ def conclude(
     accepted: Manifest,
     tripped: bool,
     link: str,
+    curve: Mapping[str, Any] | None = None,
 ) -> str:
     """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
 
     `candidates` are the pixels of all rows for the pictures of flagged pairs, `accepted` the manifest of the images that
-    were examined and accepted: IntegrityError where others lie there by now. Returns the public key of the signature on
+    were examined and accepted: IntegrityError where others lie there by now. `curve` is that of the training, if one was
+    kept. Returns the public key of the signature on
     results.json.
     """
     manifest.verify(folder.accepted, accepted)
@@ -123,6 +136,8 @@ def conclude(
     evidence["memorisation"]["flagged"] = flagged
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
+    if curve is not None:
+        evidence["training"] = {"curve": dict(curve)}
     write_private(folder.evidence, canonical(evidence))
     material = prepared.material
     context = ResultsContext(

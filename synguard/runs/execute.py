@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -28,6 +29,7 @@ from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
 from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
+from synguard.runs.curve import curve_of
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
@@ -177,7 +179,16 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
     link = "generated in this run by the model that was audited" if not config.generator.path else link_of(trained, material)
     candidates = _with_quarantine(accepted, folder.quarantine, config)
     return _conclude(
-        run, rows, accepted, prepared, denoiser, candidates=candidates, files=accepted_files, tripped=tripped, link=link
+        run,
+        rows,
+        accepted,
+        prepared,
+        generator,
+        candidates=candidates,
+        files=accepted_files,
+        tripped=tripped,
+        link=link,
+        curve=curve_of(trained, material),
     )
 
 
@@ -231,9 +242,7 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
-        return _conclude(
-            run, rows, synthetic, prepared, denoiser, candidates=synthetic, files=files, tripped=False, link=link
-        )
+        return _conclude(run, rows, synthetic, prepared, model, candidates=synthetic, files=files, tripped=False, link=link)
 
 
 def _examine_given(
@@ -262,15 +271,16 @@ def _conclude(
     rows: pd.DataFrame,
     released: ImageSet,
     prepared: Prepared,
-    denoiser: Denoiser | None,
+    model: Generator | None,
     *,
     candidates: ImageSet,
     files: Manifest,
     tripped: bool,
     link: str,
+    curve: Mapping[str, Any] | None = None,
 ) -> RunResult:
     results = audit_results(
-        run.folder, rows, released, prepared, run.config, denoiser, timings=run.timings, progress=run.progress
+        run.folder, rows, released, prepared, run.config, model, timings=run.timings, progress=run.progress
     )
     with run.timings.phase("conclude"):
         key = conclude(
@@ -284,6 +294,7 @@ def _conclude(
             accepted=files,
             tripped=tripped,
             link=link,
+            curve=curve,
         )
     run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)

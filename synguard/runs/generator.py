@@ -13,9 +13,10 @@ from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.protocols import Denoiser, Generator
 from synguard.runs.configuration import load_config
+from synguard.runs.curve import Curve
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import whole_folder
-from synguard.runs.material import Material
+from synguard.runs.material import Material, check_different_folders, read_material
 from synguard.runs.plan import attempt_seed, plan_conditions, refuse_private_texts
 from synguard.runs.progress import Progress
 
@@ -64,7 +65,8 @@ def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
 
 
 def train_generator(config: RunConfig, material: Material, folder: Path, progress: Progress) -> Path:
-    """Train in `folder`, or go on with a training that was interrupted there."""
+    """Train in `folder`, or go on with a training that was interrupted there; audit its checkpoints where that is asked."""
+    curve = Curve(folder, config, material, progress) if config.generator.curve.enabled else None
     return train(
         material.private,
         material.schema,
@@ -72,7 +74,9 @@ def train_generator(config: RunConfig, material: Material, folder: Path, progres
         seed=config.seed,
         folder=folder,
         device=device_of(config),
+        checkpoint_every=None if curve is None else curve.every,
         progress=progress,
+        on_checkpoint=curve,
     )
 
 
@@ -98,10 +102,13 @@ def require_link(config: RunConfig, model: object, link: str) -> None:
 
 
 def train_only(path: Path, out: Path, *, progress: Progress) -> Path:
-    """`synguard train`: only the private set is read."""
+    """`synguard train`: only the private set is read, unless checkpoints are to be audited against the holdout."""
     config = load_config(path)
     if config.generator.kind != "latent-diffusion":
         raise InputError.of(f"{path}: generator.kind", config.generator.kind, "latent-diffusion, the kind that is trained")
+    if config.generator.curve.enabled:
+        check_different_folders(config, path.parent, None)
+        return train_generator(config, read_material(config, path.parent, progress), out, progress)
     private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
     schema = ConditionSchema(config.conditions)
     schema.parse(private.metadata, f"private ({config.private.path})")

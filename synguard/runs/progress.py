@@ -9,7 +9,7 @@ from contextlib import contextmanager
 __all__ = ["Progress", "Timings", "silent"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with a phase, how much of it is done, and how much there is."""
+"""Called with a phase, how much of it is done, and how much there is; with a total of 0, with a line to be said once."""
 
 
 def silent(phase: str, done: int, total: int) -> None:

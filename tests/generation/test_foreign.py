@@ -21,7 +21,7 @@ from generation.foreign import prompt_of
 from generation.pipeline import load
 from synguard.config import SamplingConfig
 from synguard.errors import InputError
-from synguard.protocols import Denoiser, Generator
+from synguard.protocols import Autoencoder, Denoiser, Generator
 
 FEW = SamplingConfig(steps=3, guidance=2.0)
 
@@ -79,6 +79,7 @@ def test_unconditional_pipeline(unconditional):
     model = load(unconditional, sampling=FEW)
     assert isinstance(model, Generator)
     assert not isinstance(model, Denoiser)
+    assert not isinstance(model, Autoencoder)
     images = model.generate(nothing(11), list(range(11)))
     assert images.shape == (11, 16, 16, 3)
     assert images.dtype == np.uint8
@@ -94,6 +95,22 @@ def test_another_size(unconditional):
     model = load(unconditional, sampling=FEW, size=24)
     assert model.generate(nothing(1), [0]).shape == (1, 24, 24, 3)
     assert model.digest != load(unconditional, sampling=FEW).digest
+
+
+def test_a_stock_autoencoder_can_be_looked_into(by_class):
+    """Against diffusers' own way through it; at another size, the images are taken to the pipeline's and back."""
+    model = load(by_class, sampling=FEW)
+    assert isinstance(model, Autoencoder)
+    assert not isinstance(model, Denoiser)
+    images = np.random.default_rng(0).integers(0, 256, (11, 16, 16, 3), dtype=np.uint8)
+    made = model.reconstruct(images)
+    assert made.dtype == np.uint8
+    given = torch.from_numpy(images[:3]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.inference_mode():
+        expected = model.pipeline.vae(given).sample.clamp(-1, 1).permute(0, 2, 3, 1).numpy()
+    assert np.abs(made[:3] - (expected + 1) * 127.5).max() < 1
+    assert np.array_equal(model.reconstruct(images[[7]])[0], made[7])
+    assert load(by_class, sampling=FEW, size=24).reconstruct(np.zeros((2, 24, 24, 3), np.uint8)).shape == (2, 24, 24, 3)
 
 
 def test_classes(by_class):

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from generation import folder as pipeline_folder
-from generation.train import train
+from generation.pipeline import load
+from generation.train import checkpoints, train
 from synguard.data.conditions import ConditionSchema
 from synguard.errors import InputError, IntegrityError
+from synguard.protocols import Denoiser, Generator
 
 WEIGHTS = ("vae", "unet", "training/unet_raw")
 
@@ -164,12 +166,20 @@ def test_label_outside_the_schema(tiny, tmp_path):
         train(private, tiny.SCHEMA, tiny.CONFIG, seed=3, folder=tmp_path / "model")
 
 
-def test_checkpoints_are_handed_to_the_caller(tiny, tmp_path):
-    seen = []
+def test_checkpoints_are_handed_to_the_caller(tiny, trained, tmp_path):
+    """As models to look into, that at the last step being the one that is saved; and the training stays the same."""
+    seen, last = [], {}
 
-    def look(step, folder):
+    def look(step, model):
         seen.append(step)
-        assert (folder / "diffusion_pytorch_model.safetensors").is_file()
+        assert isinstance(model, Denoiser)
+        assert isinstance(model, Generator)
+        asked = tiny.asked(4)
+        noise = np.zeros(model.latent_shape, dtype=np.float32)
+        latents = model.encode(tiny.private_set().pixels[:4])
+        last["images"] = model.generate(asked, [1, 2, 3, 4])
+        last["errors"] = model.errors(latents, asked, level=0.3, noise=noise, weights=model.weights[0])
+        last["model"] = model
 
     train(
         tiny.private_set(),
@@ -181,6 +191,37 @@ def test_checkpoints_are_handed_to_the_caller(tiny, tmp_path):
         on_checkpoint=look,
     )
     assert seen == [10, 18]
+    assert checkpoints(tiny.CONFIG, 10) == 2
+    saved = load(trained)
+    assert np.array_equal(saved.generate(tiny.asked(4), [1, 2, 3, 4]), last["images"])
+    latents = saved.encode(tiny.private_set().pixels[:4])
+    noise = np.zeros(saved.latent_shape, dtype=np.float32)
+    assert np.array_equal(saved.errors(latents, tiny.asked(4), level=0.3, noise=noise), last["errors"])
+    assert (last["model"].size, last["model"].latent_shape) == (saved.size, saved.latent_shape)
+
+
+def test_the_checkpoint_that_is_gone_on_from_is_handed_over_again(tiny, tmp_path):
+    """A kill may have come between writing it and handing it over."""
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, _model):
+        seen.append(step)
+        raise Stop
+
+    given = (tiny.private_set(), tiny.SCHEMA, tiny.CONFIG)
+    settings = {"seed": 3, "folder": tmp_path / "model", "checkpoint_every": 10}
+    with pytest.raises(Stop):
+        train(*given, **settings, on_checkpoint=stop)
+    train(*given, **settings, on_checkpoint=lambda step, _model: seen.append(step))
+    assert seen == [10, 10, 18]
+
+
+def test_how_many_checkpoints_there_are(tiny):
+    for steps, every, count in ((2000, None, 20), (500, None, 5), (40, None, 1), (45, 10, 5), (50, 10, 5)):
+        assert checkpoints(changed(tiny.CONFIG, "denoiser", steps=steps), every) == count
 
 
 def test_the_model_card_says_what_it_was_trained_on(tiny, trained):
@@ -199,7 +240,5 @@ def test_private_state_is_the_owners_only_and_latents_are_gone(trained):
 
 
 def test_an_unlabelled_set_can_be_learnt(tiny, tmp_path):
-    from generation.pipeline import load
-
     folder = train(tiny.private_set(), ConditionSchema(), tiny.CONFIG, seed=3, folder=tmp_path / "model")
     assert load(folder).generate(tiny.private_set(4).metadata[[]], [1, 2, 3, 4]).shape == (4, 16, 16, 3)

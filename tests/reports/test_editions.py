@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 import stat
@@ -23,7 +24,7 @@ from tests.support.page import read
 from tests.support.runs import Made, make_run
 
 RunFolder = Callable[..., Path]
-SECTIONS = ("copies", "membership", "labels", "fidelity", "samples", "quarantine", "reproduction")
+SECTIONS = ("copies", "membership", "autoencoder", "labels", "fidelity", "samples", "quarantine", "reproduction")
 HOSTILE = (
     '"><img src=x onerror=alert(1)>.png',
     "\u202egnp.exe\u202c.png",
@@ -197,6 +198,114 @@ def test_a_section_without_evidence_says_not_tested(run_folder: RunFolder, missi
         assert verdict.index("What was not tested") < verdict.index(words[missing])
 
 
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_the_autoencoder_in_words(run_folder: RunFolder, edition: reports.Edition) -> None:
+    """What the errors say in a sentence, for a clean one, one that knows its patients, and where nothing can be said."""
+
+    def said(**update: object) -> str:
+        def change(made: Made) -> None:
+            made.evidence["autoencoder"].update(update)
+
+        page = read(reports.render(run_folder("clean", change), edition).read_text())
+        return page.text("autoencoder").replace("\u00a0", " ")
+
+    sizes = "1,000 private against 1,000 unseen images; chance is 0.5"
+    exact = edition == "internal"
+    clean = said()
+    span = "AUC 0.524 (0.499 to 0.549" if exact else "AUC 0.52 (0.50 to 0.55"
+    assert f"The autoencoder was not seen to know the private images, {span}; {sizes})." in clean
+    assert f"Their mean squared error is {'2.1' if exact else '2'} % less than that of unseen images" in clean
+    assert "An AUC of 0.53" in clean
+    assert "Private images" in clean
+    assert "error in grey levels of 255" in clean
+    knows = said(auc={"value": 0.84, "interval": [0.79, 0.88]}, gap={"value": 0.49, "interval": [0.4, 0.6]})
+    assert "The autoencoder knows the private images: it restores them better" in knows
+    assert "49 % less than that of unseen images (95 % interval of the difference 40 % to 60 %)" in knows
+    assert said(state="not_tested", auc=None).endswith("Not tested: no model with an autoencoder was at hand.")
+    assert "Invalid: private set and holdout can be told apart" in said(state="invalid")
+    assert "No figure: too few" in said(state="insufficient", auc=None)
+
+
+def _curve(begins: dict[str, object] | None, state: str = "valid") -> dict[str, object]:
+    points = [
+        {
+            "step": 100 * (i + 1),
+            "seen": 10.0 * (i + 1),
+            "private_loss": 0.5 - 0.05 * i,
+            "holdout_loss": 0.5,
+            "gap": {"value": 0.1 * i, "low": 0.1 * i - 0.05, "high": 0.1 * i + 0.05},
+            "nearer": {"value": 0.5, "low": 0.4, "high": 0.6},
+        }
+        for i in range(4)
+    ]
+    return {
+        "schema_version": 1,
+        "looks": 4,
+        "generated": 200,
+        "compared": {"private": 500, "holdout": 400, "neighbours": 300},
+        "split": {"state": state, "reason": ""},
+        "points": points,
+        "begins": begins,
+    }
+
+
+@pytest.mark.parametrize(
+    ("curve", "sentence"),
+    [
+        (
+            _curve({"step": 200, "seen": 20.0, "by": ["gap"]}),
+            "Memorisation begins when each image was seen 20 times (step 200): from there on the loss on private images is "
+            "lower than on unseen ones, beyond chance.",
+        ),
+        (
+            _curve(None),
+            "No memorisation was seen: up to the last checkpoint (step 400, each image seen 40 times) neither figure stays "
+            "beyond chance.",
+        ),
+        (
+            _curve({"step": 300, "seen": 30.0, "by": ["gap", "nearer"]}, "insufficient"),
+            "Memorisation begins when each image was seen 30 times (step 300): from there on the loss on private images is "
+            "lower than on unseen ones and generated images lie nearer to private ones, beyond chance. That the two sets "
+            "differ by looks could not be ruled out, with so few images.",
+        ),
+        (_curve(None, "invalid"), "Invalid: private set and holdout can be told apart without the model"),
+    ],
+)
+def test_where_memorisation_begins_is_told_inside(
+    run_folder: RunFolder, tmp_path: Path, curve: dict[str, object], sentence: str
+) -> None:
+    """In the internal report, and on the page of its own beside the training; never in the public report."""
+    run = run_folder("clean", lambda made: made.evidence.update(training={"curve": curve}))
+    inside = read(reports.render(run, "internal").read_text())
+    (tmp_path / "curve.json").write_text(json.dumps(curve))
+    target = reports.render_curve(tmp_path / "curve.json")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    alone = read(target.read_text())
+    assert reports.curve_summary(tmp_path / "curve.json").startswith(sentence)
+    for page in (inside, alone):
+        words = page.text("training").replace("\u00a0", " ")
+        assert sentence in words
+        assert "planned (4) and both figures" in words
+        assert "500 private and 400 unseen images" in words
+        assert ("memorisation begins, " in words) == ("begins when" in sentence)
+        assert page.faults == []
+    html = target.read_text()
+    assert "default-src 'none'" in html
+    assert not {name for name, _ in alone.tags} & {"script", "link", "iframe", "img"}
+    outside = read(reports.render(run, "public").read_text())
+    assert "training" not in {attributes.get("id") for _, attributes in outside.tags}
+
+
+def test_a_curve_without_a_point_is_no_curve(run_folder: RunFolder, tmp_path: Path) -> None:
+    broken = {"points": [{"step": 100, "seen": 1.0, "gap": {"value": 0.1}}]}
+    run = run_folder("clean", lambda made: made.evidence.update(training={"curve": broken}))
+    page = read(reports.render(run, "internal").read_text())
+    assert "training" not in {attributes.get("id") for _, attributes in page.tags}
+    (tmp_path / "curve.json").write_text(json.dumps(broken))
+    with pytest.raises(InputError, match=r"curve\.json: found no point of a curve"):
+        reports.render_curve(tmp_path / "curve.json")
+
+
 def test_without_batches_the_images_tell_what_became_of_them(run_folder: RunFolder) -> None:
     run = run_folder("copies", lambda made: made.evidence["run"].clear())
     words = read(reports.render(run, "internal").read_text()).text("quarantine")
@@ -225,7 +334,7 @@ def test_results_alone_are_enough(run_folder: RunFolder, edition: reports.Editio
             path.unlink()
     page = read(reports.render(run, edition).read_text())
     assert page.faults == []
-    for section in SECTIONS[:4]:
+    for section in SECTIONS[:5]:
         assert "Not tested" in page.text(section)
 
 
@@ -234,7 +343,11 @@ def test_evidence_of_the_wrong_shape_breaks_nothing(tmp_path: Path, wrong: objec
     """Every part of the evidence in turn becomes something else."""
     made = make_run("copies", accepted=1)
     made.pictures.clear()
+    made.evidence["training"] = {"curve": _curve({"step": 200, "seen": 20.0, "by": ["gap"]})}
     run = read_run(made.write(tmp_path))
+    for key in made.evidence["training"]["curve"]:
+        curve = {**made.evidence["training"]["curve"], key: wrong}
+        assert write(internal.build(replace(run, evidence={**made.evidence, "training": {"curve": curve}})))
     for audit, said in made.evidence.items():
         for key in said:
             changed = replace(run, evidence={**made.evidence, audit: {**said, key: wrong}})
@@ -280,6 +393,7 @@ def _everywhere(made: Made, hostile: str) -> None:
         row["transform"] = hostile
     for row in made.evidence["membership"]["probes"]:
         row.update(name=hostile, access=hostile)
+    made.evidence["autoencoder"].update(state=hostile, note=hostile)
     for row in made.evidence["labels"]["attributes"]:
         row.update(kind=hostile, levels=[hostile] * len(row["levels"]))
     for row in made.evidence["fidelity"]["metrics"]:

@@ -54,6 +54,7 @@ def _with_canaries(made: Made) -> None:
     said["memorisation"]["index"] = {CANARY: CANARY}
     said["membership"]["not_tested"] = [CANARY]
     said["membership"]["split"].update(reason=CANARY, classifier=CANARY)
+    said["autoencoder"].update(state=CANARY, note=CANARY, parts=[CANARY])
     said["labels"]["model"] = {"name": CANARY}
     said["labels"]["notes"] = [CANARY]
     said["labels"]["attributes"].append({**said["labels"]["attributes"][0], "name": CANARY})
@@ -198,6 +199,7 @@ def test_what_is_shown_comes_from_the_allow_list_alone(run_folder: RunFolder) ->
         "metrics",
         "copies",
         "membership",
+        "autoencoder",
         "labels",
         "fidelity",
         "batches",

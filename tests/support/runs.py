@@ -378,6 +378,24 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
             "probes": [_probe("white_box", "white box", 0.562, 0.22), _probe("black_box", "black box", 0.511, 0.04)],
             "not_tested": [],
         },
+        "autoencoder": {
+            "state": "invalid" if invalid else "measured",
+            "note": "",
+            "n_members": 1000,
+            "n_nonmembers": 1000,
+            "auc": {"value": 0.524, "interval": [0.499, 0.549], "bound": 0.545, "minimum_detectable": 0.532},
+            "gap": {"value": 0.021, "interval": [-0.004, 0.046]},
+            "parts": [{"name": "structural error", "auc": 0.51}],
+            "errors": {
+                "edges": np.linspace(0.2, 1.4, 41).tolist(),
+                **{
+                    name: np.histogram(np.random.default_rng(i).normal(0.8, 0.12, 1000), np.linspace(0.2, 1.4, 41))[
+                        0
+                    ].tolist()
+                    for i, name in enumerate(("private", "holdout"))
+                },
+            },
+        },
         "labels": {
             "attributes": [
                 _attribute("grade", "ordinal", list(GRADES), 0.78, 0.83, confusion.tolist(), ceiling.tolist()),

@@ -29,6 +29,7 @@ generator:
   autoencoder: {steps: 40, widths: [8, 16]}
   denoiser: {steps: 60, widths: [32, 48], batch_size: 32}
   sampling: {steps: 4, batch_size: 20}
+  curve: {enabled: true, every: 20, real: 40, images: 20}
 release: {images: 80}
 audits:
   memorisation: {planted_per_transform: 30}
@@ -38,9 +39,10 @@ audits:
 
 
 def compared(run: Path) -> dict[str, bytes]:
-    """What must be the same: the images, the table, the results, the manifest."""
+    """What must be the same: the images, the table, the results, the manifest, the curve of the training."""
     files = [*(run / "accepted").rglob("*"), *(run / "quarantine").rglob("*")]
     files += [run / name for name in ("images.parquet", "results.json", "manifest.json")]
+    files += [run / "generator" / "training" / name for name in ("curve.json", "curve.html")]
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
@@ -51,6 +53,7 @@ def has(pattern: str) -> Callable[[Path], bool]:
 KILL_POINTS = {
     "while the generator trains": has("config.json"),
     "when a checkpoint of the training is there": has("generator/training/**/*"),
+    "when a checkpoint was audited": has("generator/training/curve.json"),
     "when the generator is trained": has("generator/model_index.json"),
     "when the index is built": has("index/*"),
     "after the first batch": has("batches/00000/rows.parquet"),

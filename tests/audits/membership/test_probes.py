@@ -102,14 +102,6 @@ def test_of_several_weights_the_worse_counts(clean):
     assert "weights raw" in found[f"{WHITE}.auc"].method
 
 
-def test_the_autoencoder_is_probed_too(clean):
-    denoiser = LeakyDenoiser(remember(clean.private), {"autoencoder": 0.3})
-    _, result = audit(clean, denoiser)
-    probe = next(p for p in result.evidence["probes"] if p["name"] == "autoencoder reconstruction")
-    assert probe["interval"][0] > 0.6
-    assert probe["metric"] is None
-
-
 def test_every_image_and_level_meets_the_same_noise_and_its_own_condition(clean):
     schema = ConditionSchema((AttributeConfig(name="grade", kind="ordinal", levels=("0", "1")),))
     rng = np.random.default_rng(0)

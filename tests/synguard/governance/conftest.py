@@ -19,6 +19,7 @@ Key = tuple[str, str | None]
 CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3")
 TRANSFORMS = (*CORE, "rotated-10", "crop-80", "crop-50", "negative", "pasted-50", "blended-50")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
+AUTOENCODER = "memorisation.autoencoder.auc"
 RATE = "membership.black_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
 NEAR, SHARE, RECALL = "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.planted_recall"
@@ -61,6 +62,7 @@ def _clean(n: int) -> tuple[Metric, ...]:
         auc(BLACK, 0.5, n),
         share(RATE, n // 100, n, ideal=0.01),
         auc(WHITE, 0.51, n),
+        auc(AUTOENCODER, 0.51, n),
         metric(LABELS, 0.95, n, bounds=(0.93, 0.97), attainable=(0.96, 1.0)),
         metric(LABELS, 0.95, n, "dx=nevus", bounds=(0.91, 0.98), attainable=(0.95, 1.0)),
         metric("run.quarantine_rate", 0.02, n, "labels"),
@@ -288,6 +290,44 @@ ROWS = (
         put(auc(WHITE, 0.65, 1000)),
         {("white-box-auc-model-released", None): "fail"},
         released=("images", "model"),
+    ),
+    Row(
+        "autoencoder knows its patients, model held back",
+        0,
+        "warn",
+        put(auc(AUTOENCODER, 0.95, 1000)),
+        {("autoencoder-auc-model-held-back", None): "warn"},
+    ),
+    Row(
+        "autoencoder knows its patients, model released",
+        20,
+        "fail",
+        put(auc(AUTOENCODER, 0.65, 1000)),
+        {("autoencoder-auc-model-released", None): "fail"},
+        released=("images", "model"),
+    ),
+    Row(
+        "no autoencoder to test, model held back",
+        0,
+        "warn",
+        state((AUTOENCODER, None), "not_tested", "no model with an autoencoder was given"),
+        {("autoencoder-auc-model-held-back", None): "warn"},
+        ("not tested: no model with an autoencoder was given",),
+    ),
+    Row(
+        "no autoencoder to test, model released",
+        22,
+        "insufficient",
+        state((AUTOENCODER, None), "not_tested"),
+        {("autoencoder-auc-model-released", None): "insufficient"},
+        released=("images", "model"),
+    ),
+    Row(
+        "autoencoder on a split that can be told apart",
+        22,
+        "insufficient",
+        state((AUTOENCODER, None), "invalid", "told apart at 0.59"),
+        {("autoencoder-auc-model-held-back", None): "invalid"},
     ),
     Row(
         "white box broken open, model held back",

@@ -31,6 +31,7 @@ DESIGN = {
     *("text.burned_in", "run.quarantine_rate", "accepted.images"),
 }
 OURS = {
+    *("memorisation.autoencoder.auc", "memorisation.autoencoder.gap"),
     *("memorisation.review_images", "labels.agreement_share", "labels.ceiling"),
     *("labels.balanced_agreement", "labels.skill_share", "labels.ceiling_reconstructed", "labels.holdout_refused"),
     *("labels.correlation", "labels.mean_error"),

@@ -30,6 +30,7 @@ generator:
   autoencoder: {steps: 20, widths: [8, 16]}
   denoiser: {steps: 20, widths: [32, 48], batch_size: 16}
   sampling: {steps: 2, batch_size: 20}
+  curve: {enabled: true, real: 20, images: 20}
 release: {images: 30, max_attempts: 1.5}
 audits:
   membership: {permutations: 199, resamples: 200, draws: 1}
@@ -146,6 +147,48 @@ def test_private_images_slipped_in_are_refused_and_shown(leaky: RunResult):
     assert leaky.metric("membership.white_box.auc").value is not None
     assert len(list((leaky.folder / "pairs").glob("*-private.png"))) == len(flagged)
     assert flagged["file"].iloc[0] in leaky.internal_report.read_text()
+
+
+def test_the_autoencoder_was_audited(result: RunResult, leaky: RunResult):
+    for run in (result, leaky):
+        assert run.metric("memorisation.autoencoder.auc").value is not None
+        assert run.metric("memorisation.autoencoder.gap").n == run.metric("memorisation.autoencoder.auc").n
+        assert "autoencoder-auc-model-held-back" in {check.id for check in run.decision.checks}
+        for report in (run.internal_report, run.public_report):
+            assert "error in grey levels of 255" in report.read_text()
+            assert "What the model&#39;s autoencoder remembers" in report.read_text()
+
+
+def test_the_curve_of_the_training_is_in_the_internal_report_alone(result: RunResult, leaky: RunResult):
+    kept = json.loads((result.folder / "generator" / "training" / "curve.json").read_text())
+    assert [point["step"] for point in kept["points"]] == [20]
+    assert json.loads((result.folder / "evidence.json").read_text())["training"]["curve"] == kept
+    assert 'id="training"' in result.internal_report.read_text()
+    assert "times each private image was seen" in result.internal_report.read_text()
+    assert "training" not in json.loads((leaky.folder / "evidence.json").read_text())
+    for run in (result, leaky):
+        assert 'id="training"' not in run.public_report.read_text()
+    assert 'id="training"' not in leaky.internal_report.read_text()
+
+
+def test_train_says_where_memorisation_begins(
+    tmp_path: Path, world: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    short = CONFIG.replace("path: private", f"path: {world / 'private'}").replace(
+        "path: holdout", f"path: {world / 'holdout'}"
+    )
+    (tmp_path / "curve.yaml").write_text(short.replace("steps: 20", "steps: 4").replace("real: 20", "every: 2, real: 20"))
+    assert command(monkeypatch, "train", tmp_path / "curve.yaml", "--out", tmp_path / "generator") == 0
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if line.startswith("checkpoint ")]
+    assert [line.split(":")[0] for line in lines] == ["checkpoint 2", "checkpoint 4"]
+    assert said.out.splitlines()[0] == f"generator: {tmp_path / 'generator'}"
+    assert "No memorisation was seen" in said.out
+    assert (tmp_path / "generator/training/curve.html").is_file()
+    (tmp_path / "plain.yaml").write_text(short.replace("steps: 20", "steps: 4").replace("enabled: true", "enabled: false"))
+    assert command(monkeypatch, "train", tmp_path / "plain.yaml", "--out", tmp_path / "unwatched", "--quiet") == 0
+    assert "curve" not in capsys.readouterr().out
+    assert not (tmp_path / "unwatched/training/curve.json").exists()
 
 
 def test_a_notebook_shows_the_result(leaky: RunResult):
