@@ -20,7 +20,7 @@ Hash = Callable[[NDArray[np.uint8]], Bits]
 PHASH_DISTANCE = 10
 """imagededup's default; imagehash itself names none."""
 PDQ_DISTANCE = 31
-"""Of the PDQ paper and ThreatExchange's README."""
+"""Recommended as a start by pdq/README.md of facebook/ThreatExchange."""
 
 _INSTALL = "the hashes need an extra: pip install 'synguard[bench]'"
 
@@ -79,7 +79,7 @@ def fit_pdq_views(material: Material) -> HashSearch:
 
 def _pdq() -> tuple[Hash, Hash]:
     try:
-        import pdqhash
+        import pdqhash  # type: ignore[import-untyped]  # it ships no types
     except ImportError as error:
         raise SystemExit(_INSTALL) from error
 

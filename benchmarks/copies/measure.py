@@ -100,7 +100,7 @@ def average_precision(scores: Floats, right: Bools, positives: int) -> float:
 
 
 def reduced(masks: Bools, side: int) -> Bools:
-    """Masks (n, size, size) on a grid of `side`: which cells are covered by at least a half. ValueError if it does not fit."""
+    """Masks (n, size, size) on a grid of `side`: which cells are at least half covered. ValueError if it does not fit."""
     n, size, _ = masks.shape
     if size % side:
         raise ValueError(f"side: found {side}, expected a divisor of {size}")

@@ -31,7 +31,7 @@ class OwnSearch:
         if exclude is None:
             found = self.prepared.examine(pixels, _digests(pixels))
             return Answer(found.score, found.nearest, called=found.flagged)
-        # The stage knows no queries that leave patients out: the same path, step by step, without the lookup of exact copies.
+        # The stage leaves no patients out: the same path, step by step, without the lookup of exact copies.
         pictures = working_pictures(pixels)
         framed, moved = self.prepared.matcher.match(pictures, barred(exclude, self.prepared.private.patients))
         matches, by_move = self.prepared.calibration.combine(framed, moved, sharpness(pictures))

@@ -24,7 +24,9 @@ Transform = Callable[[Pixels, Pixels, np.random.Generator], Copy]
 
 def planted(images: Pixels, hosts: Pixels, name: str, rng: np.random.Generator) -> tuple[Pixels, Mask]:
     """Images (n, size, size, 3) under the transform `name`, on hosts of the same shape: copies and masks (n, size, size)."""
-    copies, masks = zip(*(TRANSFORMS[name](image, host, rng) for image, host in zip(images, hosts, strict=True)), strict=True)
+    copies, masks = zip(
+        *(TRANSFORMS[name](image, host, rng) for image, host in zip(images, hosts, strict=True)), strict=True
+    )
     return np.stack(copies), np.stack(masks)
 
 
