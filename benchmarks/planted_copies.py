@@ -42,8 +42,11 @@ def main() -> None:
         outcomes = run(name, chosen, settings)
         calibration = next(iter(outcomes.values()))[0].calibration
         copies = args.copies or COPIES[name]
-        title = f"{name}, {args.size} px, {args.seeds} seeds, {copies} copies a transform and seed"
-        note = f"{calibration} calibration scores; {time.perf_counter() - begun:.0f} s in all."
+        title = f"{name}, {args.size} px"
+        note = (
+            f"Seeds 0 to {args.seeds - 1}, {copies} copies a transform and seed, thresholds from {calibration} scores; "
+            f"{time.perf_counter() - begun:.0f} s in all."
+        )
         print(report(title, note, outcomes, chosen), flush=True)
         record[name] = [asdict(outcome) for runs in outcomes.values() for outcome in runs]
         if args.json:

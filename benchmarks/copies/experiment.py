@@ -18,7 +18,7 @@ from .transforms import TRANSFORMS, planted
 __all__ = ["OWN", "RATES", "Copies", "Outcome", "examine", "plant"]
 
 RATES: Mapping[str, float] = {"1 %": 0.01, "0.1 %": 0.001}
-OWN = "own"
+OWN = "shipped"
 """Beside the thresholds set here for RATES: the one that a method is shipped with."""
 
 Levels = Mapping[str, Count]

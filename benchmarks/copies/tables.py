@@ -37,7 +37,7 @@ def report(title: str, note: str, outcomes: Outcomes, methods: Mapping[str, Meth
 def _summary(outcomes: Outcomes, methods: Mapping[str, Method]) -> str:
     header = [
         "method",
-        *(f"recall at {level}" for level in _LEVELS),
+        *(f"recall at {_words(level, outcomes)}" for level in _LEVELS),
         *(f"false at {_words(level, outcomes)}" for level in _LEVELS),
         "average precision",
         "shipped threshold",
@@ -64,17 +64,19 @@ def _recall(outcomes: Outcomes, methods: Mapping[str, Method], level: str) -> st
     rows = []
     for group, names in (("mean of the 18 transforms", TRANSFORMS), ("mean of the generator-made", GENERATED)):
         present = [name for name in names if any(name in run.recall[level] for runs in outcomes.values() for run in runs)]
-        kinds = {name: [name] for name in present} | ({f"**{group}**": present} if present else {})
-        rows += [
-            [kind, *(_cell(_recalled(runs, level, some)) for runs in outcomes.values())] for kind, some in kinds.items()
-        ]
+        rows += [[name, *(_cell(_recalled(runs, level, [name]), 0) for runs in outcomes.values())] for name in present]
+        if present:
+            rows.append([f"**{group}**", *(_cell(_recalled(runs, level, present)) for runs in outcomes.values())])
+    false = (_cell(_pooled(run.false.get(level) for run in runs), 2) for runs in outcomes.values())
+    rows.append(["unseen photographs called copies", *false])
     return _table(["copies", *(methods[name].title for name in outcomes)], rows)
 
 
 def _hard(outcomes: Outcomes, methods: Mapping[str, Method]) -> str:
-    header = ["method", *(f"nearest has the same diagnosis, {level}" for level in _LEVELS)]
+    words = [_words(level, outcomes) for level in _LEVELS]
+    header = ["method", *(f"nearest has the same diagnosis, at {level}" for level in words)]
     fellows = any(run.fellows for runs in outcomes.values() for run in runs)
-    header += [f"same patient, other photograph, {level}" for level in _LEVELS if fellows]
+    header += [f"same patient, other photograph, at {level}" for level in words if fellows]
     rows = []
     for name, runs in outcomes.items():
         row = [_cell(_pooled(run.alike.get(level) for run in runs)) for level in _LEVELS]
@@ -106,16 +108,17 @@ def _pooled(counts: Iterable[Count | None]) -> Count | None:
 
 def _words(level: str, outcomes: Outcomes) -> str:
     if level == OWN:
-        return "the shipped threshold"
+        return "shipped threshold"
     first = next(iter(outcomes.values()))[0]
     return f"{level} (extrapolated)" if first.thresholds[level].extrapolated else level
 
 
-def _cell(count: Count | None) -> str:
+def _cell(count: Count | None, digits: int = 1) -> str:
+    """A share with its interval in percent."""
     if count is None or count.n == 0:
         return "-"
-    low, high = count.interval
-    return f"{100 * count.share:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+    share, low, high = (f"{100 * value:.{digits}f}" for value in (count.share, *count.interval))
+    return f"{share} ({low} to {high})"
 
 
 def _rate(count: Count | None, nominal: float | None) -> str:
@@ -123,7 +126,7 @@ def _rate(count: Count | None, nominal: float | None) -> str:
     if count is None:
         return "-"
     low, high = count.interval
-    text = f"{100 * count.share:.2f} ({100 * low:.2f} to {100 * high:.2f}), {count.hits} of {count.n}"
+    text = f"{_cell(count, 2)}, {count.hits} of {count.n}"
     return text if nominal is None or low <= nominal <= high else f"**{text}**"
 
 
