@@ -64,7 +64,7 @@ class EmbeddingSearch:
 def fit_random(material: Material) -> EmbeddingSearch:
     """A network that was never trained; its features are whitened on index and background, which is all that it learns."""
     torch.manual_seed(material.seed)
-    network = _network(nn.Flatten(), width=4).eval()
+    network = _network(nn.Flatten(), width=3).eval()
 
     def features(pixels: Pixels) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -28,6 +28,8 @@ class PixelDistance:
     """Root mean square difference of RGB values in [0, 1]; with `ratio`, over `ALPHA` times that of the nearest fifty."""
 
     bank: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    """Of each private image, the sum of its squared values."""
     patients: NDArray[np.str_]
     ratio: bool
 
@@ -37,7 +39,7 @@ class PixelDistance:
 
     def _block(self, pixels: Pixels, exclude: Exclude) -> Answer:
         rows = _flat(pixels)
-        squared = (rows**2).sum(1)[:, None] + (self.bank**2).sum(1)[None] - 2 * rows @ self.bank.T
+        squared = (rows**2).sum(1)[:, None] + self.squares[None] - 2 * rows @ self.bank.T
         bars = barred(exclude, self.patients)
         if bars is not None:
             squared[bars] = np.inf
@@ -55,7 +57,8 @@ class PixelDistance:
 
 
 def _fit_pixels(material: Material, *, ratio: bool) -> PixelDistance:
-    return PixelDistance(_flat(material.index.pixels), material.index.patient, ratio)
+    bank = _flat(material.index.pixels)
+    return PixelDistance(bank, np.einsum("nd,nd->n", bank, bank), material.index.patient, ratio)
 
 
 fit_distance = partial(_fit_pixels, ratio=False)
