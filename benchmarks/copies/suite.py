@@ -21,6 +21,9 @@ __all__ = ["COPIES", "Settings", "run"]
 COPIES: Mapping[str, int] = {"ham10000": 200, "fundus600": 100}
 """Copies a transform and seed, unless `--copies` says otherwise."""
 
+_REPORTED = 250
+"""Steps of the generator's training between two lines of progress."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -56,7 +59,7 @@ def run(name: str, chosen: Mapping[str, Method], settings: Settings) -> dict[str
 def _redone(parts: Split, labels: NDArray[np.str_], copies: int, folder: Path) -> dict[str, Copies]:
     """Private images, redone by a model of all of them."""
     begun = time.perf_counter()
-    model = trained(parts.index, labels, folder)
+    model = trained(parts.index, labels, folder, progress=_progress)
     _say(f"generator: {time.perf_counter() - begun:.0f} s")
     redone = {}
     for name, strength in GENERATED.items():
@@ -64,6 +67,11 @@ def _redone(parts: Split, labels: NDArray[np.str_], copies: int, folder: Path) -
         chosen = parts.index.take(rows)
         redone[name] = Copies(made(model, chosen, strength, seed=0), rows, np.ones(chosen.pixels.shape[:3], bool))
     return redone
+
+
+def _progress(phase: str, done: int, total: int) -> None:
+    if done == total or done % _REPORTED == 0:
+        _say(f"  generator, {phase}: {done} of {total}")
 
 
 def _say(line: str) -> None:
