@@ -15,7 +15,7 @@ from .measure import Count, Threshold, average_precision, overlaps, reduced, thr
 from .protocol import Answer, Material, Method, Search
 from .transforms import TRANSFORMS, planted
 
-__all__ = ["OWN", "RATES", "Copies", "Outcome", "examine", "plant"]
+__all__ = ["OWN", "RATES", "Copies", "Outcome", "examine", "plant", "sample"]
 
 RATES: Mapping[str, float] = {"1 %": 0.01, "0.1 %": 0.001}
 OWN = "shipped"
