@@ -73,7 +73,7 @@ def examine(name: str, method: Method, split: Split, positives: Mapping[str, Cop
     begun = time.perf_counter()
     search = method.fit(Material(split.index, split.background, split.calibration, seed))
     fitted = time.perf_counter()
-    calibration = _calibration(search, split)
+    calibration = _calibration(search, split, method.learns)
     thresholds = {level: threshold(calibration, rate) for level, rate in RATES.items()}
     unseen = search.query(split.negatives.pixels)
     answers = {transform: search.query(copies.pixels) for transform, copies in positives.items()}
@@ -115,10 +115,10 @@ def _plant(split: Split, name: str, copies: int, seed: int) -> Copies:
     return Copies(pixels, rows, truth)
 
 
-def _calibration(search: Search, split: Split) -> NDArray[np.float64]:
+def _calibration(search: Search, split: Split, learns: bool) -> NDArray[np.float64]:
     """Scores of the calibration images; where these are few, also those of private images among all other patients'."""
     scores = search.query(split.calibration.pixels).score
-    if (len(scores) + 1) * min(RATES.values()) >= 1:
+    if learns or (len(scores) + 1) * min(RATES.values()) >= 1:
         return scores
     return np.concatenate([scores, search.query(split.index.pixels, split.index.patient).score])
 

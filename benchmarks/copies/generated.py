@@ -36,7 +36,7 @@ GENERATED: Mapping[str, float] = {
 
 _STEPS = 10
 _CONFIG = GeneratorConfig(
-    autoencoder=AutoencoderConfig(widths=(16, 32, 48), steps=1000, batch_size=16, crop=32),
+    autoencoder=AutoencoderConfig(widths=(16, 32, 48), steps=2500, batch_size=16, crop=32),
     denoiser=DenoiserConfig(widths=(32, 64, 128), steps=1500, batch_size=32, learning_rate=1e-3, augment="mirror"),
 )
 

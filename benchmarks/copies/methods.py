@@ -24,6 +24,6 @@ def methods(dar_steps: int = DAR_STEPS) -> Mapping[str, Method]:
         "phash": Method("pHash", "distance <= 10 of 64 (imagededup)", fit_phash),
         "pdq": Method("PDQ", "distance <= 31 of 256", fit_pdq),
         "pdq-views": Method("PDQ, 8 views", "distance <= 31 of 256", fit_pdq_views),
-        "dar": Method("Dar et al.", "95th percentile, training to validation", partial(fit_dar, steps=dar_steps)),
-        "random": Method("random encoder", "", fit_random),
+        "dar": Method("Dar et al.", "95th percentile, training to validation", partial(fit_dar, steps=dar_steps), True),
+        "random": Method("random encoder", "", fit_random, True),
     }

@@ -67,11 +67,16 @@ class Search(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`shipped` says in words what threshold the method comes with; empty where it comes with none."""
+    """`shipped` says in words what threshold the method comes with; empty where it comes with none.
+
+    `learns`: it fits something to the private images, so that they score less among the others than unseen images do, and
+    cannot stand in for calibration images.
+    """
 
     title: str
     shipped: str
     fit: Callable[[Material], Search]
+    learns: bool = False
 
 
 def barred(exclude: Exclude, patients: NDArray[np.str_]) -> NDArray[np.bool_] | None:

@@ -41,6 +41,7 @@ def _summary(outcomes: Outcomes, methods: Mapping[str, Method]) -> str:
         *(f"false at {_words(level, outcomes)}" for level in _LEVELS),
         "average precision",
         "shipped threshold",
+        "calibration scores",
         "fit, s",
         "query, ms",
     ]
@@ -53,6 +54,7 @@ def _summary(outcomes: Outcomes, methods: Mapping[str, Method]) -> str:
             *(_rate(false[level], RATES.get(level)) for level in _LEVELS),
             f"{np.mean([run.average_precision for run in runs]):.3f}",
             methods[name].shipped or "none",
+            f"{runs[0].calibration}",
             f"{np.mean([run.seconds_fit for run in runs]):.1f}",
             f"{1000 * sum(run.seconds_query for run in runs) / sum(run.queries for run in runs):.1f}",
         ]
@@ -109,8 +111,8 @@ def _pooled(counts: Iterable[Count | None]) -> Count | None:
 def _words(level: str, outcomes: Outcomes) -> str:
     if level == OWN:
         return "shipped threshold"
-    first = next(iter(outcomes.values()))[0]
-    return f"{level} (extrapolated)" if first.thresholds[level].extrapolated else level
+    beyond = any(run.thresholds[level].extrapolated for runs in outcomes.values() for run in runs)
+    return f"{level} (extrapolated)" if beyond else level
 
 
 def _cell(count: Count | None, digits: int = 1) -> str:
