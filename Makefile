@@ -37,6 +37,8 @@ test-system: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/clean_pass_chance.py
 	$(BIN)/python benchmarks/audit_speed.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/planted_copies.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

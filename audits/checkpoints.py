@@ -25,7 +25,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from audits.membership.probe import Schema, sample_patients
-from audits.memorisation.descriptor import fit_encoder
+from audits.memorisation.descriptor import COARSE, fit_encoder
 from audits.memorisation.pictures import working_pictures
 from audits.memorisation.proximity import Proximity
 from synguard.data.images import ImageSet
@@ -129,5 +129,5 @@ def _proximity(private: ImageSet, holdout: ImageSet, seed: int) -> Proximity:
     mine, theirs = (
         working_pictures(part.pixels[np.sort(rng.permutation(len(part))[:n])]).grey for part in (private, holdout)
     )
-    encoder = fit_encoder(torch.cat([mine, theirs]), seed)
+    encoder = fit_encoder(COARSE, torch.cat([mine, theirs]), seed)
     return Proximity.build(encoder, encoder.bank(mine), theirs, seed)

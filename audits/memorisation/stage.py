@@ -182,6 +182,10 @@ class PreparedMemorisation:
             seconds=timer.seconds,
         )
 
+    def search(self, pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None) -> Found:
+        """The strongest matches of pixels (n, size, size, 3), without those private images that are barred (n, private)."""
+        return _find(self.matcher, working_pictures(pixels), barred)
+
     def near_copies(self, images: ImageSet) -> list[NearCopy]:
         """Images of another set that show a private image: to be taken out of a holdout, since a twin blinds the test."""
         found = self.examine(images.pixels, images.sha256)
@@ -210,7 +214,7 @@ class PreparedMemorisation:
         n = min(self.config.planted_per_transform, len(self.private))
         rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
         copies = plant(self.private.pixels[rows], name, rng, self.hosts)
-        found_again = _find(self.matcher, working_pictures(copies))
+        found_again = self.search(copies)
         matches = found_again.matches
         _, verified = self.calibration.decide(found_again)
         groups = self.exact.groups

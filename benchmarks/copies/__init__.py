@@ -1,1 +1,1 @@
-"""Planted copies: how many of them each method finds at the same rate of false alarms; see `planted_copies.py`."""
+"""Planted copies: how many each method finds at the same rate of false alarms. Run `benchmarks/planted_copies.py`."""
