@@ -22,17 +22,6 @@ __all__ = ["PARTS", "Photographs", "Split", "load", "split"]
 PARTS: Mapping[str, tuple[int, int, int]] = {"ham10000": (3000, 500, 1500), "fundus600": (150, 30, 60)}
 """Patients (lesions) for index, background and calibration; all others are for the test."""
 
-_TWINS = {
-    "ISIC_0033173": "ISIC_0029152",
-    "ISIC_0034889": "ISIC_0034781",
-    "ISIC_0035372": "ISIC_0035287",
-    "ISIC_0035381": "ISIC_0034773",
-}
-"""Images left out since they show the lesion of another one, beside those of examples/ham10000/twins.csv.
-
-Seen by eye among unseen images that one method or another took for copies. Diagnosis, age, sex and site agree in each pair.
-"""
-
 _EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ham10000" / "prepare.py"
 _HOSTS = 5
 """One test patient in so many lends photographs for patches and blends, if that many are needed."""
@@ -120,8 +109,7 @@ def _lesions(data: Path, size: int) -> tuple[NDArray[np.uint8], NDArray[np.str_]
     example = _example()
     first: dict[str, dict[str, str]] = {}
     for row in example.with_groups(example.read_index(data)):
-        if row["image_id"] not in _TWINS:
-            first.setdefault(row["group"], row)
+        first.setdefault(row["group"], row)
     images = example.read_images(data, size)
     pixels = np.stack([np.asarray(images[row["image_id"]]) for row in first.values()])
     return pixels, np.array(list(first)), np.array([row["dx"] for row in first.values()])

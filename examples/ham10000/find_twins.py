@@ -1,10 +1,11 @@
 """Find photographs of one lesion that HAM10000 lists as several: the list in twins.csv.
 
-    python examples/ham10000/find_twins.py --data DATA > examples/ham10000/twins.csv
+    python examples/ham10000/find_twins.py --data DATA --keep examples/ham10000/twins.csv > found.csv
 
 Every image is searched among all others by the audit's own copy search, and pairs whose score stands far above what
 unrelated images reach are printed. Looked at by eye, they show the same lesion, often in another zoom, turn or colour
 correction. A random split that puts the two on different sides is no split by lesion: real images then are copies.
+Pairs of `--keep` that the search does not find (found by an earlier one, or by eye) are printed last, without a score.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main() -> None:
     """Print the pairs as CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, help="a list of pairs that were confirmed by eye")
     args = parser.parse_args()
     images = prepare_module().read_images(args.data, SIZE)
     names = sorted(images)
@@ -77,6 +79,11 @@ def main() -> None:
     writer.write("first,second,score\n")
     for (first, second), score in sorted(pairs.items(), key=lambda item: -item[1]):
         writer.write(f"{names[first]},{names[second]},{score:.1f}\n")
+    found = {(names[first], names[second]) for first, second in pairs}
+    for line in args.keep.read_text().splitlines()[1:] if args.keep else ():
+        first, second, _ = line.split(",")
+        if tuple(sorted((first, second))) not in found:
+            writer.write(f"{first},{second},\n")
 
 
 if __name__ == "__main__":
