@@ -52,9 +52,11 @@ def onset_in_words(facts: CurveFacts) -> str:
         )
     step, seen = facts.begins
     by = " and ".join(_BY[name] for name in facts.by if name in _BY) or "a figure is beyond chance"
-    return (
-        f"Memorisation begins when each image was seen {seen:.3g} times (step {step:,}): from there on {by}, beyond chance."
-    )
+    first = f"each image was seen {seen:.3g} times (step {step:,})"
+    said = f"Memorisation begins when {first}: from there on {by}, beyond chance."
+    if facts.split == "insufficient":
+        said += " That the two sets differ by looks could not be ruled out, with so few images."
+    return said
 
 
 def _table(facts: CurveFacts, numbers: Numbers) -> Table:

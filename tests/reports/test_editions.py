@@ -289,8 +289,8 @@ def test_where_memorisation_begins_is_told_inside(
         assert "500 private and 400 unseen images" in words
         assert ("memorisation begins, " in words) == ("begins when" in sentence)
         assert page.faults == []
-    html = target.read_text()
-    assert "default-src 'none'" in html
+    policy = next(m["content"] for m in alone.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert not {name for name, _ in alone.tags} & {"script", "link", "iframe", "img"}
     outside = read(reports.render(run, "public").read_text())
     assert "training" not in {attributes.get("id") for _, attributes in outside.tags}
