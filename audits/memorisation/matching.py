@@ -37,6 +37,9 @@ _PART_LEVELS = ((32, 4, 4), (64, 4, 4))
 _STRUCTURE = 4.0
 """Pixels of the working size: coarser structure does not steer the alignment of parts."""
 
+_OVERLAP = 0.4
+"""Share of the candidate that a moved match must cover."""
+
 _CERTAIN = 0.999
 """Correlations of the coarse descriptor beyond it count as this one."""
 
@@ -66,9 +69,9 @@ class Matches:
         """Matches one after the other."""
         return Matches(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Matches)))
 
-    def head(self, n: int) -> Matches:
-        """The first n."""
-        return Matches(*(getattr(self, f.name)[:n] for f in fields(Matches)))
+    def take(self, rows: NDArray[np.int64] | slice) -> Matches:
+        """Those of some queries."""
+        return Matches(*(getattr(self, f.name)[rows] for f in fields(Matches)))
 
     @staticmethod
     def choose(lanes: list[Matches], which: NDArray[np.int64]) -> Matches:
@@ -121,7 +124,7 @@ class Matcher:
                 bars = np.zeros((_CHUNK, len(self.originals)), dtype=bool)
                 bars[:n] = barred[start : start + n]
             for lane, found in zip(parts, self._match_chunk(chunk.padded(_CHUNK), bars, timer), strict=True):
-                lane.append(found.head(n))
+                lane.append(found.take(slice(n)))
         return [Matches.join(lane) for lane in parts]
 
     def copied(self, queries: Pictures, matches: Matches) -> NDArray[np.float64]:
@@ -196,6 +199,7 @@ class Matcher:
         return _Aligned(
             starts,
             figures=[torch.cat([part, likeness], 1) for part in (evidence.whole, *evidence.regions.unbind(1))],
+            overlap=evidence.overlap.reshape(n, count),
         )
 
     def _best(self, aligned: _Aligned, lane: int, sharp: NDArray[np.float64]) -> Matches:
@@ -203,16 +207,18 @@ class Matcher:
         starts = aligned.starts
         n, count = starts.image.shape
         figures = _float64(aligned.figures[max(lane - 1, 0)])
+        valid = starts.image >= 0
         if LANES[lane] == "moved":
-            # Two searches lead here, whose likenesses do not compare.
+            # Two searches lead here, whose likenesses do not compare. What overlaps little is a part, and held as one.
             figures[:, -1] = 0.0
+            valid = valid & (aligned.overlap >= _OVERLAP)
         scored = torch.from_numpy(self.nulls[lane].score(figures, sharp.repeat(count))).reshape(n, count)
         nothing = torch.full((n, count), NOTHING, dtype=torch.float64)
-        scores = torch.where(starts.image >= 0, scored.clamp_min(NOTHING), nothing)
+        scores = torch.where(valid, scored.clamp_min(NOTHING), nothing)
         top = scores.argmax(1)
         row = torch.arange(n)
         return Matches(
-            image=starts.image[row, top].numpy(),
+            image=torch.where(valid[row, top], starts.image[row, top], -1).numpy(),
             score=_float64(scores[row, top]),
             figures=figures[(row * count + top).numpy()],
             maps=_float64(starts.maps[row, top]),
@@ -226,6 +232,7 @@ class _Aligned:
 
     starts: Starts
     figures: list[Tensor]
+    overlap: Tensor
 
 
 def _negated(images: Tensor, inverted: Tensor) -> Tensor:

@@ -53,11 +53,12 @@ class Evidence:
 
     `whole` (n, 4): Fisher-transformed correlation of each of the `BANDS` over the overlap, then the likeness in colour, -ln
     of the root mean square difference. `regions` (n, regions, 4): the same where the pair agrees best, a square of each of
-    the `REGIONS`; (n, 0, 4) where they were not asked for.
+    the `REGIONS`; (n, 0, 4) where they were not asked for. `overlap` (n,): share of the candidate that the original covers.
     """
 
     whole: Tensor
     regions: Tensor
+    overlap: Tensor
 
 
 def measure(candidates: Pictures, originals: Pictures, maps: Tensor, *, regions: bool = False) -> Evidence:
@@ -72,7 +73,8 @@ def measure(candidates: Pictures, originals: Pictures, maps: Tensor, *, regions:
     mean = (cover * square).sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)
     whole = torch.stack([*(_fisher(value) for value in values), _colour_likeness(mean)], 1)
     local = [_best_region(bands, weight, square, cover, share) for share in REGIONS if regions]
-    return Evidence(whole, torch.stack(local, 1) if local else torch.zeros(len(maps), 0, FIGURES))
+    regional = torch.stack(local, 1) if local else torch.zeros(len(maps), 0, FIGURES)
+    return Evidence(whole, regional, inside.mean((1, 2, 3)))
 
 
 def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor) -> Tensor:

@@ -46,6 +46,16 @@ class Found:
         alike = self.matches.correlation >= _MIN_CORRELATION
         return np.asarray((self.matches.image >= 0) & alike & (self.area >= least), dtype=np.bool_)
 
+    def take(self, rows: NDArray[np.int64]) -> Found:
+        """Those of some queries."""
+        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows])
+
+    @staticmethod
+    def join(parts: list[Found]) -> Found:
+        """One after the other."""
+        lane, copied = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lane", "copied"))
+        return Found(Matches.join([part.matches for part in parts]), lane, copied)
+
 
 def strongest(lanes: list[Matches]) -> tuple[Matches, NDArray[np.int64]]:
     """Of each query the match with the largest score, and its lane."""
@@ -86,9 +96,9 @@ def calibrate(unseen: Found, background: Found) -> Calibration:
     # A tail that reaches far although its bulk does not is made of real twins: they would blind the test.
     twins = unseen.sound & (scores > verified)
     kept = scores[~twins]
-    if len(kept):
-        near = max(near, float(kept.max()))
-        verified = max(verified, float(kept.max()) + _MARGIN)
+    # Matches that are not sound are never called, however large their score.
+    largest = scores[~twins & unseen.sound].max(initial=-np.inf)
+    near, verified = max(near, float(largest)), max(verified, float(largest) + _MARGIN)
     return Calibration(
         scores=np.sort(kept),
         near=near,
