@@ -21,7 +21,7 @@ from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import reduce
 from audits.memorisation.pictures import Pictures
 
-__all__ = ["BANDS", "FIGURES", "NOWHERE", "REGIONS", "Evidence", "copied_area", "measure"]
+__all__ = ["BANDS", "CELLS", "FIGURES", "NOWHERE", "REGIONS", "Evidence", "copied_area", "measure"]
 
 BANDS: tuple[tuple[float, float], ...] = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0))
 """Bands of detail: differences of Gaussians of these widths, in pixels of the working size."""
@@ -43,6 +43,8 @@ REGIONS: tuple[float, ...] = (0.7, 0.45)
 """Sides of the square regions that are looked at beside the whole overlap, as shares of the image's side."""
 
 FIGURES = len(BANDS) + 1
+CELLS = (16, 16)
+"""Grid over a candidate on which the copied area is given."""
 NOWHERE = -5.0
 """Figure of a region that no map covers."""
 
@@ -88,7 +90,7 @@ def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor) -> Tens
     local = product / (energy + _AREA_NOISE)
     # Saturated parts say nothing by themselves: they count where their neighbourhood agrees.
     agrees = (local > _MATCHING) * inside
-    return functional.adaptive_avg_pool2d(agrees, 16)[:, 0]
+    return functional.adaptive_avg_pool2d(agrees, CELLS)[:, 0]
 
 
 def _band(grey: Tensor, seen: Tensor, weight: Tensor, fine: float, coarse: float) -> tuple[Tensor, Tensor]:

@@ -175,7 +175,8 @@ class PreparedMemorisation:
             near_copy=is_exact | near,
             match=np.array(LANES)[found.lane].reshape(-1),
             inverted=matches.inverted,
-            copied=np.where(is_exact[:, None, None], 1.0, found.copied),
+            # In steps of 1/255, as rows of a batch keep it.
+            copied=np.where(is_exact[:, None, None], 1.0, np.rint(found.copied * 255) / 255),
             closer_to=np.where(closer == 0.5, "tie", np.where(closer > 0.5, "private", "holdout")),
             cluster=cluster,
             maps=matches.maps,

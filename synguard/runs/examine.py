@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audits import labels
-from audits.memorisation import Examined
+from audits.memorisation import CELLS, Examined
 from synguard.runs.engine import Batch
 from synguard.runs.prepare import Prepared
 
@@ -56,6 +56,10 @@ def examined_of(rows: pd.DataFrame) -> Examined:
         if field.name == "maps":
             arrays["maps"] = rows[[f"{INNER}maps.{i}" for i in range(6)]].to_numpy().reshape(-1, 2, 3)
             continue
+        if field.name == "copied":
+            cells = np.frombuffer(b"".join(rows[f"{INNER}copied"]), dtype=np.uint8)
+            arrays["copied"] = cells.reshape(-1, *CELLS) / 255
+            continue
         values = rows[INNER + field.name]
         arrays[field.name] = values.to_numpy(dtype=np.str_) if values.dtype.kind not in "bif" else values.to_numpy()
     return Examined(**arrays, seconds={})
@@ -73,6 +77,10 @@ def _inner(examined: Examined) -> pd.DataFrame:
         values = getattr(examined, field.name)
         if field.name == "maps":
             columns |= {f"{INNER}maps.{i}": values.reshape(-1, 6)[:, i] for i in range(6)}
+        elif field.name == "copied":
+            columns[f"{INNER}copied"] = np.array(
+                [cells.tobytes() for cells in np.rint(values * 255).astype(np.uint8)], object
+            )
         elif field.name != "seconds":
             columns[INNER + field.name] = values.astype(object) if values.dtype.kind == "U" else values
     return pd.DataFrame(columns)

@@ -193,10 +193,12 @@ def test_checkpoints_are_handed_to_the_caller(tiny, trained, tmp_path):
     assert seen == [10, 18]
     assert checkpoints(tiny.CONFIG, 10) == 2
     saved = load(trained)
-    assert np.array_equal(saved.generate(tiny.asked(4), [1, 2, 3, 4]), last["images"])
+    # Weights that lie otherwise in memory may round otherwise: by a grey level.
+    difference = saved.generate(tiny.asked(4), [1, 2, 3, 4]).astype(int) - last["images"]
+    assert np.abs(difference).max() <= 1
     latents = saved.encode(tiny.private_set().pixels[:4])
     noise = np.zeros(saved.latent_shape, dtype=np.float32)
-    assert np.array_equal(saved.errors(latents, tiny.asked(4), level=0.3, noise=noise), last["errors"])
+    np.testing.assert_allclose(saved.errors(latents, tiny.asked(4), level=0.3, noise=noise), last["errors"], rtol=1e-4)
     assert (last["model"].size, last["model"].latent_shape) == (saved.size, saved.latent_shape)
 
 

@@ -62,8 +62,10 @@ def test_the_first_screen_says_the_verdict_in_a_sentence(
     assert "Burned-in text" in verdict
     assert (
         "audit would have seen at least one of 2 copies with 95 % probability, if they are "
-        "unchanged, JPEG-compressed at quality 40, brightened ×1.3, mirrored, blurred or turned. "
-        "Other changes it sees less well: turned by 10° (one of 5), cropped to 80 % of each side (one of 839)."
+        "unchanged, JPEG-compressed at quality 40, brightened ×1.3, mirrored, as a negative, blurred, turned, "
+        "cropped to 50 % of each side or blended at 50 % with another image. "
+        "Other changes it sees less well: a part of 50 % pasted into another image (one of 3), turned by 10° (one of 5), "
+        "cropped to 80 % of each side (one of 839)."
     ) in verdict
     assert page.all("h1") == [{}]
     assert not re.search(r"\banonym|GDPR", page.text(), re.IGNORECASE)
