@@ -7,10 +7,10 @@ Needs real images (--data, else SYNGUARD_TEST_DATA, else ../shared/data beside t
 under eighteen transforms and, for the first seed, redone by a model of our own that was trained on them. A copy is found
 where its score is above the threshold and its source is named. The thresholds for 1 % and 0.1 % are set on the calibration
 images of each method (conformal; "extrapolated" where these are too few; fundus600's are joined by private images, each
-without its own patient, for methods that learn nothing from these), and the realised rates are those of test
-photographs of other patients: in bold where their interval does not hold the nominal rate. Intervals are exact 95 % ones
-(Clopper and Pearson) on the counts of all seeds. They leave out the luck of the calibration, and that a photograph may be
-in the test of several seeds. "-" where a method ships no threshold.
+without its own patient, for methods that learn nothing from these), and the realised rates are those of test photographs
+of other patients. Intervals are exact 95 % ones (Clopper and Pearson) on the counts of all seeds. They leave out the luck
+of the calibration, which the range that realised rates are held against does not: in bold are those outside it (where
+thresholds are extrapolated, those whose interval does not hold the nominal rate). "-" where a method ships no threshold.
 """
 
 from __future__ import annotations

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from synguard.metrics.intervals import clopper_pearson
 
-__all__ = ["Count", "Threshold", "average_precision", "overlaps", "reduced", "threshold", "total"]
+__all__ = ["Count", "Threshold", "average_precision", "expected_false", "overlaps", "reduced", "threshold", "total"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -72,8 +73,7 @@ def threshold(calibration: Floats, rate: float) -> Threshold:
     if n == 0:
         raise ValueError("calibration: found no scores, expected at least 1")
     ranked = np.sort(calibration)[::-1]
-    # 1e-9, since 0.01 * 100 need not be 1 in floating point.
-    allowed = math.floor(rate * (n + 1) - 1 + 1e-9)
+    allowed = _allowed(n, rate)
     if allowed >= 0:
         return Threshold(float(ranked[allowed]) if allowed < n else -math.inf, False)
     tail = ranked[: max(2, math.ceil(_TAIL * n))]
@@ -84,6 +84,30 @@ def threshold(calibration: Floats, rate: float) -> Threshold:
     slope = float(((tail - tail.mean()) * (survival - survival.mean())).sum()) / spread
     reached = float(tail.mean()) + (math.log(rate) - float(survival.mean())) / slope
     return Threshold(max(reached, float(ranked[0])), True)
+
+
+def expected_false(calibration: int, rate: float, tests: Sequence[int], confidence: float = 0.95) -> tuple[int, int] | None:
+    """From how many to how many of `tests` unseen images, one number a seed, pass a conformal threshold by chance alone.
+
+    The chance of the calibration is counted in: the true rate of a threshold that lies at the (k + 1)th largest of n scores
+    is Beta(k + 1, n - k) distributed (Vovk 2012, arXiv 1209.2673), so the count of a seed is beta-binomial. Seeds count as
+    independent, scores as free of ties. None where the threshold is extrapolated.
+    """
+    allowed = _allowed(calibration, rate)
+    if allowed < 0:
+        return None
+    chances = np.ones(1)
+    for n in tests:
+        chances = np.convolve(chances, betabinom.pmf(np.arange(n + 1), n, allowed + 1, calibration - allowed))
+    below = np.cumsum(chances)
+    low, high = (int(np.searchsorted(below, level)) for level in ((1 - confidence) / 2, (1 + confidence) / 2))
+    return low, high
+
+
+def _allowed(n: int, rate: float) -> int:
+    """How many of n calibration scores may be at least as large as one that passes; negative where none can pass."""
+    # 1e-9, since 0.01 * 100 need not be 1 in floating point.
+    return math.floor(rate * (n + 1) - 1 + 1e-9)
 
 
 def average_precision(scores: Floats, right: Bools, positives: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .experiment import OWN, RATES, Outcome
 from .generated import GENERATED
-from .measure import Count, total
+from .measure import Count, expected_false, total
 from .protocol import Method
 from .transforms import TRANSFORMS
 
@@ -51,7 +51,7 @@ def _summary(outcomes: Outcomes, methods: Mapping[str, Method]) -> str:
         row = [
             methods[name].title,
             *(_cell(_recalled(runs, level, TRANSFORMS)) for level in _LEVELS),
-            *(_rate(false[level], RATES.get(level)) for level in _LEVELS),
+            *(_rate(false[level], runs, level) for level in _LEVELS),
             f"{np.mean([run.average_precision for run in runs]):.3f}",
             methods[name].shipped or "none",
             f"{runs[0].calibration}",
@@ -123,13 +123,17 @@ def _cell(count: Count | None, digits: int = 1) -> str:
     return f"{share} ({low} to {high})"
 
 
-def _rate(count: Count | None, nominal: float | None) -> str:
-    """A realised rate with its counts; in bold where its interval does not hold the nominal rate."""
+def _rate(count: Count | None, runs: Sequence[Outcome], level: str) -> str:
+    """A realised rate with its counts; in bold where chance does not explain that it is not the nominal one."""
     if count is None:
         return "-"
-    low, high = count.interval
     text = f"{_cell(count, 2)}, {count.hits} of {count.n}"
-    return text if nominal is None or low <= nominal <= high else f"**{text}**"
+    if level == OWN:
+        return text
+    expected = expected_false(runs[0].calibration, RATES[level], [run.false[level].n for run in runs])
+    low, high = count.interval
+    usual = low <= RATES[level] <= high if expected is None else expected[0] <= count.hits <= expected[1]
+    return text if usual else f"**{text}**"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
-from benchmarks.copies.measure import Count, average_precision, overlaps, reduced, threshold, total
+from benchmarks.copies.measure import Count, average_precision, expected_false, overlaps, reduced, threshold, total
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,22 @@ def test_scores_without_a_tail_give_the_largest(scores: np.ndarray):
 def test_an_extrapolated_threshold_is_not_below_the_largest_score():
     scores = np.append(np.linspace(0, 1, 300), 50.0)
     assert threshold(scores, 0.001).value >= 50
+
+
+def test_realised_rates_lie_in_the_expected_range_as_often_as_they_should():
+    rng = np.random.default_rng(0)
+    n, tests, rate, inside = 199, [300, 200], 0.05, []
+    low, high = expected_false(n, rate, tests)
+    for _ in range(1000):
+        false = sum(int((rng.normal(size=m) > threshold(rng.normal(size=n), rate).value).sum()) for m in tests)
+        inside.append(low <= false <= high)
+    assert 0.94 < np.mean(inside) < 0.98
+
+
+def test_the_expected_range_is_wider_than_the_binomial_one_and_unknown_where_extrapolated():
+    low, high = expected_false(999, 0.01, [10_000])
+    assert low < binom.ppf(0.025, 10_000, 0.01) < binom.ppf(0.975, 10_000, 0.01) < high
+    assert expected_false(900, 0.001, [100]) is None
 
 
 def test_a_threshold_needs_scores():
