@@ -4,8 +4,8 @@
 
 Makes as many different photographs a side as are asked for out of the real ones (HAM10000; a lesion is on one side only),
 indexes the private side, calibrates, examines the candidates, and says what `--target` candidates against `--target` private
-images would take: the search in proportion to both numbers, everything else to one. Give 20000 twice for the published
-figures.
+images would take: the search in proportion to both numbers, everything else to one. The published figures are of 20000
+twice.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ from many_lesions import Pixels, photographs, read_lesions
 from audits.memorisation import prepare
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
+
+
+BUILT = ("index", "save")
+"""Phases of the preparation that grow with the private set."""
 
 
 class PeakMemory:
@@ -138,14 +142,23 @@ def main() -> None:
 
 def extrapolate(args: argparse.Namespace, preparing: Mapping[str, float], examining: Mapping[str, float]) -> None:
     """Print the hours that the target would take."""
-    more_private, more_candidates = args.target / args.private, args.target / args.candidates
-    prepared = sum(preparing.values()) * more_private
-    search = examining.get("search", 0.0) * more_candidates * more_private
-    others = (sum(examining.values()) - examining.get("search", 0.0)) * more_candidates
-    print(f"\n{args.target:,} candidates against {args.target:,} private images, extrapolated:")
-    for name, seconds in (("prepare, at most", prepared), ("search, at most", search), ("all else", others)):
+    more_private = args.target / args.private
+    search = examining.get("search", 0.0)
+    others = sum(examining.values()) - search
+    # What calibrates the index examines a fixed number of images; each takes longer by what its search takes longer.
+    built = sum(seconds for phase, seconds in preparing.items() if phase in BUILT) * more_private
+    slower = (search * more_private + others) / (search + others)
+    calibrated = sum(seconds for phase, seconds in preparing.items() if phase not in BUILT) * slower
+    hours = {
+        "index": built,
+        "calibrate": calibrated,
+        "search": search * more_private * args.target / args.candidates,
+        "all else": others * args.target / args.candidates,
+    }
+    print(f"\n{args.target:,} candidates against {args.target:,} private images, extrapolated; less where the search turns")
+    print("approximate on the way:")
+    for name, seconds in (*hours.items(), ("together", sum(hours.values()))):
         print(f"  {name:24} {seconds / 3600:8.2f} h")
-    print(f"  {'together':24} {(prepared + search + others) / 3600:8.2f} h")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ Scored = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 NOTHING = np.float32(-2.0)
 """Likeness of what is not there or barred."""
 
-_COLUMNS = 4096
-_IMAGES = 128
-_PANEL = 2**21
-"""Products are made in panels of so many values, at least so many images wide, that stay in the processor's cache."""
+_BLOCK, _IMAGES = 2**23, 4096
+"""Values and images of the bank that are in memory at once, for each thread."""
+_ROWS, _COLUMNS = 256, 1024
+"""Products are made in panels of about this size: large enough for the BLAS, small enough for the processor's cache."""
 _SPAN = 64
 """Blocks between two merges of what the threads have found."""
 _RESCORED = 2**22
@@ -72,8 +72,8 @@ class CpuEngine:
 
     def __init__(self, bank: Rows, block: int | None = None) -> None:
         self._bank = bank
-        windows = bank.shape[1]
-        self._block = min(block or max(_IMAGES, _COLUMNS // windows), max(len(bank), 1))
+        wanted = block or min(max(_BLOCK // (bank.shape[1] * bank.shape[2]), 1), _IMAGES)
+        self._block = min(wanted, max(len(bank), 1))
 
     def nearest(
         self, queries: NDArray[np.float32], count: int, barred: NDArray[np.bool_] | None
@@ -115,21 +115,12 @@ class CpuEngine:
 
     def _block_likeness(self, flat: NDArray[np.float32], views: int, start: int) -> NDArray[np.float32]:
         """Likeness (n, images of the block) of queries (n * views, dimension)."""
-        stored = self._bank.read(start, start + self._block)
-        images, windows, dimension = stored.shape
-        # Windows before images: the largest of each image is then a maximum of whole rows.
-        block = np.empty((windows, images, dimension), np.float32)
-        torch.from_numpy(block).copy_(torch.from_numpy(stored).transpose(0, 1))
-        columns = block.reshape(-1, dimension).T
-        n = len(flat) // views
-        likeness = np.empty((n, images), np.float32)
-        step = min(n, max(1, 256 // views, _PANEL // (views * windows * images))) if n else 1
-        panel = np.empty((step * views, windows * images), np.float32)
-        for first in range(0, n, step):
-            rows = flat[first * views : (first + step) * views]
-            product = np.dot(rows, columns, out=panel[: len(rows)])
-            within = product.reshape(-1, views * windows, images)
-            np.maximum.reduce(within, axis=1, out=likeness[first : first + step])
+        stored = torch.from_numpy(self._bank.read(start, start + self._block))
+        likeness = np.full((len(flat) // views, len(stored)), NOTHING)
+        for first in range(0, len(stored), _COLUMNS):
+            # Windows before images: the largest of each image is then a maximum of whole rows.
+            part = stored[first : first + _COLUMNS].transpose(0, 1).to(torch.float32).contiguous().numpy()
+            _raise_to_products(likeness[:, first : first + _COLUMNS], flat, views, part)
         return likeness
 
 
@@ -213,6 +204,23 @@ class GpuEngine:
         return loaded
 
 
+def _raise_to_products(
+    likeness: NDArray[np.float32], flat: NDArray[np.float32], views: int, bank: NDArray[np.float32]
+) -> None:
+    """Raises `likeness` (n, images) to the largest product of queries (n * views, d) and a bank (windows, images, d)."""
+    windows, images, dimension = bank.shape
+    n = len(likeness)
+    step = max(1, -(-n // max(1, round(n * views / _ROWS))))
+    for some in np.array_split(bank, min(-(-windows * images // _COLUMNS), windows)):
+        columns = some.reshape(-1, dimension).T
+        panel = np.empty((step * views, columns.shape[1]), np.float32)
+        for first in range(0, n, step):
+            rows = flat[first * views : (first + step) * views]
+            product = np.dot(rows, columns, out=panel[: len(rows)]).reshape(-1, views * len(some), images)
+            part = likeness[first : first + step]
+            np.maximum(part, np.maximum.reduce(product, axis=1), out=part)
+
+
 def _spans(images: int, block: int) -> Iterator[range]:
     """Starts of blocks, some at a time."""
     for start in range(0, images, block * _SPAN):
@@ -220,26 +228,10 @@ def _spans(images: int, block: int) -> Iterator[range]:
 
 
 def _top_places(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Where the largest `count` of each row of (n, images) are, in no order.
-
-    By groups first: the largest values lie in the groups with the largest maxima, and there are few of those to look into.
-    """
-    images = likeness.shape[1]
-    groups = images // _GROUP
-    if groups <= 2 * count:
-        return np.argpartition(likeness, -count, axis=1)[:, -count:] if count < images else _all_places(likeness)
-    # Image g of each row of `groups` images belongs to group g: a maximum of whole rows.
-    maxima = likeness[:, : groups * _GROUP].reshape(-1, _GROUP, groups).max(1)
-    chosen = np.argpartition(maxima, -count, axis=1)[:, -count:]
-    inside = (chosen[:, None] + groups * np.arange(_GROUP)[:, None]).reshape(len(likeness), -1)
-    rest = _all_places(likeness)[:, groups * _GROUP :]
-    places = np.concatenate([inside, rest], 1)
-    within = np.argpartition(np.take_along_axis(likeness, places, 1), -count, axis=1)[:, -count:]
-    return np.take_along_axis(places, within, 1)
-
-
-def _all_places(likeness: NDArray[np.float32]) -> NDArray[np.int64]:
-    return np.broadcast_to(np.arange(likeness.shape[1]), likeness.shape)
+    """Where the largest `count` of each row of (n, images) are, in no order."""
+    if likeness.shape[1] <= count:
+        return np.broadcast_to(np.arange(likeness.shape[1]), likeness.shape)
+    return np.argpartition(likeness, -count, axis=1)[:, -count:]
 
 
 def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
