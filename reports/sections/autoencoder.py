@@ -71,7 +71,8 @@ def _figure(facts: AutoencoderFacts, numbers: Numbers) -> tuple[Block, ...]:
         return ()
     words = (
         "One row for each set of images; the holdout are real images of other patients. Where the upper hill lies left of "
-        "the lower one, private images come back with less error. The AUC holds each image against others of that look."
+        "the lower one, private images come back with less error. Heights are square roots of shares. The AUC holds each "
+        "image against others of its look."
     )
     drawing = error_ridges(facts.errors, numbers)
     return (Figures((Figure("Error of images through the autoencoder", drawing, words),)),)
