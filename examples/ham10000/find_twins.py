@@ -66,8 +66,12 @@ def main() -> None:
     names = sorted(images)
     pixels = working_pictures(np.stack([np.asarray(images[name]) for name in names]))
     matcher = Matcher(Search.build(pixels.grey, pixels.grey, seed=0), pixels, 10)
-    own = np.eye(len(names), dtype=bool)
-    matcher = replace(matcher, nulls=measure_nulls(matcher, pixels, own, 0))
+    kept = [line.split(",")[:2] for line in args.keep.read_text().splitlines()[1:]] if args.keep else []
+    # What unrelated images show is measured on images that are not known to have a twin.
+    lone = np.array([row for row, name in enumerate(names) if name not in {name for pair in kept for name in pair}])
+    own = np.zeros((len(lone), len(names)), dtype=bool)
+    own[np.arange(len(lone)), lone] = True
+    matcher = replace(matcher, nulls=measure_nulls(matcher, pixels.take(torch.from_numpy(lone)), own, 0))
     pairs: dict[tuple[int, int], float] = {}
     rows = np.arange(len(names))
     while len(rows):
@@ -80,8 +84,7 @@ def main() -> None:
     for (first, second), score in sorted(pairs.items(), key=lambda item: -item[1]):
         writer.write(f"{names[first]},{names[second]},{score:.1f}\n")
     found = {(names[first], names[second]) for first, second in pairs}
-    for line in args.keep.read_text().splitlines()[1:] if args.keep else ():
-        first, second, _ = line.split(",")
+    for first, second in kept:
         if tuple(sorted((first, second))) not in found:
             writer.write(f"{first},{second},\n")
 
