@@ -41,7 +41,7 @@ _BACKGROUND = 300
 _PER_STEP = 150
 """Unseen images at each step of blur and noise."""
 _HOSTS = 100
-_PLANTED_AGAIN = 10
+_PLANTED_AGAIN = 5
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
 _ALIKE = 0.8
 """Share of them whose scores must be as recorded. Another processor may round one over an edge."""

@@ -19,7 +19,7 @@ Far below what any release needs, since the tail is heavier where photographs sh
 lesions one reached 5.4, where copies begin at 8.
 """
 
-NEAR_RATE = 1e-4
+NEAR_RATE = 1e-6
 """The same for near copies."""
 
 _MARGIN = 0.3
