@@ -29,7 +29,6 @@ from audits.memorisation import prepare
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
 
-
 BUILT = ("index", "save")
 """Phases of the preparation that grow with the private set."""
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -281,5 +283,11 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def _one_blas_thread() -> Any:
-    return _blas().limit(limits=1)
+_LIMITING = Lock()
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    # One at a time: the limit is the process's, and two that overlapped would put back each other's.
+    with _LIMITING, _blas().limit(limits=1):
+        yield
