@@ -26,6 +26,7 @@ _LISTED = 64
 """Images that the approximate search hands on to be scored again, at least."""
 _DEPTH = 64
 _DEPTH_BARRED = 512
+"""Vectors that the lists are asked for, for each query view."""
 _AT_ONCE = 1024
 """Queries of one search of the lists."""
 

@@ -14,8 +14,8 @@ from synguard.errors import IntegrityError
 
 __all__ = ["Lists", "build_lists"]
 
-_TRAINED_ON = 64
-"""Vectors per list that the lists are fitted on."""
+_TRAINED_ON = 40
+"""Vectors per list that the lists are fitted on; FAISS asks for 39."""
 _BLOCK = 2**22
 """Values of the bank that are added at once."""
 
