@@ -70,13 +70,14 @@ def test_the_nearest_images_are_those_of_a_plain_product(bank):
     block=st.integers(1, 320),
     disk=st.booleans(),
     bars=st.booleans(),
+    half=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_no_way_of_cutting_up_the_work_changes_the_answer(
-    engine, images, windows, views, n, count, block, disk, bars, seed, monkeypatch_session
+    engine, images, windows, views, n, count, block, disk, bars, half, seed, monkeypatch_session
 ):
     rng = np.random.default_rng(seed)
-    bank, queries = unit(rng, images, windows, 8), unit(rng, n, views, 8)
+    bank, queries = unit(rng, images, windows, 8).astype(np.float16 if half else np.float32), unit(rng, n, views, 8)
     barred = rng.random((n, images)) < 0.3 if bars else None
     rows = on_disk(bank) if disk else MemoryRows(bank)
     monkeypatch_session.setattr(index_module, "make_engine", lambda rows, device: ENGINES[engine](rows, block))
