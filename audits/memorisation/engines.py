@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,7 +68,7 @@ def make_engine(bank: Rows, device: str) -> Engine:
 
 
 class CpuEngine:
-    """Products by numpy's BLAS, one panel a thread: several times what its own threads make of products this small."""
+    """Products by numpy's BLAS, a panel a thread and a thread a panel, so that no thread waits for another."""
 
     device = "cpu"
 
@@ -109,7 +111,7 @@ class CpuEngine:
         with _one_blas_thread():
             for start in range(0, len(queries), step):
                 part = images[start : start + step].clip(0)
-                vectors = self._bank.take(part).astype(np.float32).reshape(len(part), -1, dimension)
+                vectors = _float32(self._bank.take(part)).reshape(len(part), -1, dimension)
                 parts.append(_best_pair(queries[start : start + step] @ vectors.transpose(0, 2, 1), windows))
         return _joined(parts, images)
 
@@ -281,5 +283,11 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def _one_blas_thread() -> Any:
-    return _blas().limit(limits=1)
+_LIMITING = Lock()
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    # One at a time: the limit is the process's, and two that overlapped would put back each other's.
+    with _LIMITING, _blas().limit(limits=1):
+        yield

@@ -26,6 +26,7 @@ _LISTED = 64
 """Images that the approximate search hands on to be scored again, at least."""
 _DEPTH = 64
 _DEPTH_BARRED = 512
+"""Vectors that the lists are asked for, for each query view."""
 _AT_ONCE = 1024
 """Queries of one search of the lists."""
 
@@ -74,7 +75,7 @@ class EmbeddingIndex:
     """Search over a bank of descriptors (images, windows, dimension), in memory or on disk, float32 or float16.
 
     The likeness of a query and an image is the largest inner product over the query's views and the image's windows.
-    Exact unless `lists` are given, with the note that `choose` made of them.
+    Exact unless `lists` are given, with the note that `choose` made of them; ValueError where it tells of another bank.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class EmbeddingIndex:
         self.images, self.windows, self.dimension = rows.shape
         self.note = note or SearchNote(self.images, self.windows, self.dimension)
         self._engine = make_engine(rows, device)
-        self._lists = None if lists is None else Lists.load(lists)
+        self._lists = None if lists is None else Lists.load(lists, rows)
+        told = (self.note.images, self.note.windows, self.note.dimension, self.note.probes > 0)
+        if told != (*rows.shape, lists is not None):
+            raise ValueError(f"found a note of another bank or another search ({self.note}), expected one of {rows.shape}")
 
     @staticmethod
     def choose(

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audits.memorisation.rows import Rows
+from synguard.errors import IntegrityError
 
 __all__ = ["Lists", "build_lists"]
 
-_TRAINED_ON = 64
-"""Vectors per list that the lists are fitted on."""
+_TRAINED_ON = 40
+"""Vectors per list that the lists are fitted on; FAISS asks for 39."""
 _BLOCK = 2**22
 """Values of the bank that are added at once."""
 
@@ -29,10 +30,19 @@ class Lists:
     lists: int
 
     @staticmethod
-    def load(stored: NDArray[np.uint8]) -> Lists:
-        """From what `build_lists` made."""
-        index: Any = faiss.deserialize_index(stored)
-        return Lists(stored, index, int(index.nlist))
+    def load(stored: NDArray[np.uint8], bank: Rows) -> Lists:
+        """From what `build_lists` made of this bank. IntegrityError where it is something else."""
+        try:
+            index: Any = faiss.deserialize_index(stored)
+            lists, shape = int(index.nlist), (int(index.ntotal), int(index.d))
+        except (RuntimeError, AttributeError) as error:
+            raise IntegrityError("lists: found what FAISS cannot read, expected the lists of this index") from error
+        images, windows, dimension = bank.shape
+        if shape != (images * windows, dimension):
+            raise IntegrityError(
+                f"lists: found {shape[0]} vectors of {shape[1]}, expected {images * windows} of {dimension}"
+            )
+        return Lists(stored, index, lists)
 
     def search(self, queries: NDArray[np.float32], depth: int, probes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Approximate likeness and vector of what is nearest to each query (n, dimension): (n, depth); -1 where fewer."""

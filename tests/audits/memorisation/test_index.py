@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from audits.memorisation import index as index_module
 from audits.memorisation.engines import CpuEngine, GpuEngine
 from audits.memorisation.index import EmbeddingIndex
 from audits.memorisation.rows import MemoryRows, RowWriter
+from synguard.errors import IntegrityError
 
 
 def unit(rng, *shape):
@@ -68,13 +70,14 @@ def test_the_nearest_images_are_those_of_a_plain_product(bank):
     block=st.integers(1, 320),
     disk=st.booleans(),
     bars=st.booleans(),
+    half=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_no_way_of_cutting_up_the_work_changes_the_answer(
-    engine, images, windows, views, n, count, block, disk, bars, seed, monkeypatch_session
+    engine, images, windows, views, n, count, block, disk, bars, half, seed, monkeypatch_session
 ):
     rng = np.random.default_rng(seed)
-    bank, queries = unit(rng, images, windows, 8), unit(rng, n, views, 8)
+    bank, queries = unit(rng, images, windows, 8).astype(np.float16 if half else np.float32), unit(rng, n, views, 8)
     barred = rng.random((n, images)) < 0.3 if bars else None
     rows = on_disk(bank) if disk else MemoryRows(bank)
     monkeypatch_session.setattr(index_module, "make_engine", lambda rows, device: ENGINES[engine](rows, block))
@@ -177,6 +180,18 @@ def test_a_large_bank_is_searched_approximately_where_nothing_is_lost(large, tmp
     without = again.candidates(queries, 5, barred)[0]
     assert not (without == right[:, None]).any()
     assert (without >= 0).all()
+
+
+def test_lists_and_notes_of_another_bank_are_refused(large):
+    queries, right = copies(large, np.random.default_rng(6), 20, 0.2)
+    chosen = EmbeddingIndex.choose(large, lambda: (queries, right), 5, above=10_000)
+    with pytest.raises(IntegrityError, match="found 12000 vectors of 16, expected 11997 of 16"):
+        EmbeddingIndex(large[1:], lists=chosen.lists, note=chosen.note)
+    with pytest.raises(IntegrityError, match="FAISS cannot read"):
+        EmbeddingIndex(large, lists=np.arange(100, dtype=np.uint8), note=chosen.note)
+    for note, lists in ((chosen.note, None), (None, chosen.lists), (replace(chosen.note, images=7), chosen.lists)):
+        with pytest.raises(ValueError, match="another bank or another search"):
+            EmbeddingIndex(large, lists=lists, note=note)
 
 
 def test_approximate_search_that_misses_copies_is_refused(large, monkeypatch):

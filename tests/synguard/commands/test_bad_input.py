@@ -199,6 +199,16 @@ def no_index(world: World) -> list[str]:
     return world.audit(index=world.folder / "nowhere")
 
 
+def no_key(world: World) -> list[str]:
+    return world.audit(**{"key-file": world.folder / "nowhere"})
+
+
+def key_for_everybody(world: World) -> list[str]:
+    (world.folder / "key").write_bytes(bytes(32))
+    (world.folder / "key").chmod(0o644)
+    return world.audit(**{"key-file": world.folder / "key"})
+
+
 CASES: dict[Callable[[World], list[str]], tuple[str, ...]] = {
     no_private: ("nowhere", "expected"),
     empty_folder: ("empty", "without images", "expected"),
@@ -217,6 +227,8 @@ CASES: dict[Callable[[World], list[str]], tuple[str, ...]] = {
     same_folder: ("synthetic", "same", "expected"),
     out_exists: ("run", "exists", "expected"),
     no_index: ("nowhere", "index", "expected"),
+    no_key: ("nowhere", "No such file", "expected a file of 32 random bytes"),
+    key_for_everybody: ("key", "644", "only its owner"),
 }
 
 
