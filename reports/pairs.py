@@ -77,10 +77,8 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
         if key in panels:
             alt = f"{words} of pair {count}"
             if key == "area":
-                words, alt = (
-                    f"{words}{_share(row, ': ')}",
-                    f"{alt}: outlined in the candidate{_share(row, ', ')}; the rest is dimmed",
-                )
+                alt += f": outlined in the candidate{_share(row, ', ')}; the rest is dimmed"
+                words += _share(row, ": ")
             pictures.append((words, picture(panels[key], alt, small=small)))
         elif key != "area":
             pictures.append((words, None))
@@ -95,8 +93,8 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
         caption=_caption(row),
         facts=(
             ("Copies", text(row.get("nearest")) or ABSENT),
-            ("Matched", _match(row)),
-            ("Found as", _transform(row)),
+            ("Matched", _capital(_match(row))),
+            ("Found as", _capital(_transform(row))),
             ("Copied area", exact.share(number(row.get("copied_area")))),
             ("Score", exact.plain(number(row.get("score")))),
             ("p-value", _p(row)),
@@ -113,8 +111,8 @@ def _rest(found: Sequence[Mapping[str, Any]], more: bool) -> Table:
             (
                 Cell(text(row.get("file"))),
                 Cell(text(row.get("nearest"))),
-                Cell(_match(row)),
-                Cell(_transform(row)),
+                Cell(_capital(_match(row))),
+                Cell(_capital(_transform(row))),
                 Cell(exact.share(number(row.get("copied_area")))),
                 Cell(exact.plain(number(row.get("score")))),
                 Cell(_p(row)),
@@ -127,30 +125,28 @@ def _rest(found: Sequence[Mapping[str, Any]], more: bool) -> Table:
 
 def _caption(row: Mapping[str, Any]) -> str:
     """How the pair matched, in a sentence: "Moved: mirrored, turned 12 degrees; copied: 31 % of the area"."""
-    match, transform = _match(row), _transform(row)
-    parts = [part for part in (match, transform) if part != ABSENT]
-    if not parts:
-        return ""
-    first = ": ".join([parts[0], *(part[:1].lower() + part[1:] for part in parts[1:])])
-    return f"{first}{_share(row, '; copied: ')}."
+    said = ": ".join(words for words in (_match(row), _transform(row)) if words)
+    return f"{_capital(said)}{_share(row, '; copied: ')}." if said else ""
 
 
 def _share(row: Mapping[str, Any], before: str) -> str:
     """The share of the candidate that is copied, in words; nothing where it is not known."""
     value = number(row.get("copied_area"))
-    return "" if value is None else f"{before}{round(100 * value)}\u00a0% of the area"
+    return "" if value is None else f"{before}{Numbers().share(value)} of the area"
 
 
 def _match(row: Mapping[str, Any]) -> str:
     """Which way the pair matched. An exact copy has the private image's frame, wherever else the search led."""
     lane = "framed" if text(row.get("lane")) == "exact" else text(row.get("match")).partition("-")[0]
-    words = MATCHES.get(lane, "")
-    return words[:1].upper() + words[1:] if words else ABSENT
+    return MATCHES.get(lane, "")
 
 
 def _transform(row: Mapping[str, Any]) -> str:
     name = text(row.get("transform"))
-    words = transform_words(name) or name
+    return transform_words(name) or name
+
+
+def _capital(words: str) -> str:
     return words[:1].upper() + words[1:] if words else ABSENT
 
 

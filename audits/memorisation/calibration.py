@@ -33,14 +33,14 @@ def conformal_p_values(scores: Scores, calibration: Scores) -> Scores:
 
 
 def class_p_values(
-    scores: Scores, classes: Labels, calibration: Scores, calibration_classes: Labels, least: int = LEAST_OF_CLASS
+    scores: Scores, classes: Labels, calibration: Scores, calibration_classes: Labels, least: int | None = None
 ) -> Scores:
     """p = (1 + number of calibration scores of the same class at least as large) / (n of the class + 1) for each score.
 
     Mondrian conformal p-values (Vovk et al. 2005, ch. 4.5): no larger chance of a small p-value in one class than in
     another. The class must be a function of the image and of what was fixed before, "" for none. Without a class, or in one
-    with fewer than `least` calibration images, all calibration images count; such p-values are valid over all classes
-    together, not within one.
+    with fewer than `least` (LEAST_OF_CLASS) calibration images, all calibration images count. Such a p-value promises
+    nothing within its class; where there are any, at most twice the level of all images fall below it, else the level.
     """
     p_values = conformal_p_values(scores, calibration)
     for name in classes_of_their_own(calibration_classes, least):
@@ -49,10 +49,11 @@ def class_p_values(
     return p_values
 
 
-def classes_of_their_own(calibration_classes: Labels, least: int = LEAST_OF_CLASS) -> tuple[str, ...]:
-    """The classes with at least `least` calibration images, sorted; images without a class ("") make none."""
+def classes_of_their_own(calibration_classes: Labels, least: int | None = None) -> tuple[str, ...]:
+    """The classes with at least `least` (LEAST_OF_CLASS) calibration images, sorted; no class ("") is none."""
+    enough = LEAST_OF_CLASS if least is None else least
     names, counts = np.unique(calibration_classes, return_counts=True)
-    return tuple(str(name) for name, count in zip(names, counts, strict=True) if name and count >= least)
+    return tuple(str(name) for name, count in zip(names, counts, strict=True) if name and count >= enough)
 
 
 def review_list(p_values: Scores, q: float = 0.05) -> NDArray[np.bool_]:
