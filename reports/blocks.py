@@ -115,7 +115,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class PairCard:
-    """One flagged candidate beside the private image it is like."""
+    """One flagged candidate beside the private image it is like; `caption` says in words how."""
 
     number: int
     anchor: str
@@ -123,6 +123,7 @@ class PairCard:
     lane: str
     fate: str
     pictures: tuple[tuple[str, Picture | None], ...]
+    caption: str
     facts: tuple[tuple[str, str], ...]
 
 

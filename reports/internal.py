@@ -22,7 +22,7 @@ from reports.overview import (
     tiles,
 )
 from reports.pairs import pair_section
-from reports.runfolder import RunFolder, mapping, text
+from reports.runfolder import RunFolder, flag, mapping, rows, text, whole
 from reports.samples import sample_section
 from reports.wording import metric_title, with_titles
 
@@ -102,13 +102,14 @@ def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:
 def _data(run: RunFolder) -> Section:
     lead = "What went in, and whether the same image or patient is on both sides of the comparison."
     memorisation = mapping(run.evidence.get("memorisation"))
+    calibration = mapping(memorisation.get("calibration"))
     data = mapping(run.evidence.get("data"))
     shared = {key: data[key] for key in ("overlap", "near_copies", "duplicates", "skipped") if key in data}
     blocks: list[Block] = []
     for title, items in (
         ("Images", {key: value for key, value in data.items() if key not in shared} or mapping(run.run.get("data"))),
         ("Overlap and duplicates", shared or mapping(memorisation.get("overlap"))),
-        ("Calibration on the holdout", mapping(memorisation.get("calibration"))),
+        ("Calibration on the holdout", {key: value for key, value in calibration.items() if key != "classes"}),
         ("Index", mapping(memorisation.get("index"))),
         ("Diagnostic model", mapping(mapping(run.evidence.get("labels")).get("model"))),
     ):
@@ -116,14 +117,36 @@ def _data(run: RunFolder) -> Section:
             blocks.append(Facts(_flat(items), title))
         elif title == "Overlap and duplicates":
             blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
+    if classes := rows(calibration.get("classes")):
+        blocks.append(_by_class(classes, whole(calibration.get("images"))))
     return Section("data", "Data", lead, tuple(blocks))
+
+
+def _by_class(classes: Sequence[Mapping[str, Any]], images: int | None) -> Table:
+    """Which calibration images the p-values are of, class by class."""
+    exact = Numbers()
+    fallback = f"all {exact.count(images)} calibration images, since the class has too few"
+    return Table(
+        "P-values by class of the private image that is matched. A class with too few calibration images falls back to "
+        "all; its p-values hold over all classes together, not within it.",
+        ("Class", "Calibration images", "P-values from"),
+        tuple(
+            (
+                Cell(text(row.get("class")) or "none or missing"),
+                Cell(exact.count(whole(row.get("images")))),
+                Cell("those of the class" if flag(row.get("own_p_values")) else fallback),
+            )
+            for row in classes
+        ),
+        right=(1,),
+    )
 
 
 def _policy(run: RunFolder) -> Section:
     lead = "The limits that decided, as resolved. The bound of each figure is held against them, not the figure itself."
     policy = run.results.get("policy") or run.run.get("policy") or mapping(run.run.get("config")).get("policy")
     named = {"policy": policy} if isinstance(policy, str) else mapping(policy)
-    rows = tuple(
+    limits = tuple(
         (
             Cell(check.title or check.id, under=check.id),
             Cell(metric_title(check.metric, check.group) if check.metric else ABSENT, under=check.metric),
@@ -132,7 +155,7 @@ def _policy(run: RunFolder) -> Section:
         )
         for check in run.decision.checks
     )
-    table = Table("Limits", ("Requirement", "Metric", "Limit", "May be waived"), rows)
+    table = Table("Limits", ("Requirement", "Metric", "Limit", "May be waived"), limits)
     plain = {key: value for key, value in named.items() if key not in {"limits", "checks"}}
     return Section("policy", "Policy", lead, (*((Facts(_flat(plain)),) if plain else ()), table))
 

@@ -10,7 +10,7 @@ from reports.blocks import Block, Cell, Note, PairCard, Pairs, Picture, Section,
 from reports.numbers import ABSENT, Numbers
 from reports.pictures import pair_pixels, picture
 from reports.runfolder import RunFolder, flag, mapping, number, rows, text
-from reports.wording import LANES, transform_words
+from reports.wording import LANES, MATCHES, transform_words
 
 __all__ = ["flagged_rows", "pair_section"]
 
@@ -38,7 +38,8 @@ def pair_section(run: RunFolder) -> Section:
     """All flagged pairs, then the review list."""
     lead = (
         "Every candidate that the audit calls a copy, beside the private image it copies, turned and mirrored as the "
-        "candidate is. The difference, after brightness and contrast were matched, is black where both agree."
+        "candidate is. The difference, after brightness and contrast were matched, is black where both agree. The copied "
+        "area is outlined in the candidate, the rest of which is dimmed."
     )
     flagged = flagged_rows(run)
     flagged_files = {text(row.get("file")) for row in flagged}
@@ -74,7 +75,11 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
     pictures: list[tuple[str, Picture | None]] = []
     for key, words in _PANELS:
         if key in panels:
-            pictures.append((words, picture(panels[key], f"{words} of pair {count}", small=small)))
+            alt = f"{words} of pair {count}"
+            if key == "area":
+                alt += f": outlined in the candidate{_share(row, ', ')}; the rest is dimmed"
+                words += _share(row, ": ")
+            pictures.append((words, picture(panels[key], alt, small=small)))
         elif key != "area":
             pictures.append((words, None))
     exact = Numbers()
@@ -85,9 +90,11 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
         lane=LANES.get(lane or text(row.get("lane")), "flagged"),
         fate="accepted, would be released" if flag(row.get("accepted")) else "in quarantine",
         pictures=tuple(pictures),
+        caption=_caption(row),
         facts=(
             ("Copies", text(row.get("nearest")) or ABSENT),
-            ("Found as", _transform(row)),
+            ("Matched", _capital(_match(row))),
+            ("Found as", _capital(_transform(row))),
             ("Copied area", exact.share(number(row.get("copied_area")))),
             ("Score", exact.plain(number(row.get("score")))),
             ("p-value", _p(row)),
@@ -99,25 +106,47 @@ def _rest(found: Sequence[Mapping[str, Any]], more: bool) -> Table:
     exact = Numbers()
     return Table(
         caption=f"{len(found):,} {'more, ' if more else ''}without pictures",
-        header=("Candidate", "Nearest private image", "Found as", "Area", "Score", "p-value"),
+        header=("Candidate", "Nearest private image", "Matched", "Found as", "Area", "Score", "p-value"),
         rows=tuple(
             (
                 Cell(text(row.get("file"))),
                 Cell(text(row.get("nearest"))),
-                Cell(_transform(row)),
+                Cell(_capital(_match(row))),
+                Cell(_capital(_transform(row))),
                 Cell(exact.share(number(row.get("copied_area")))),
                 Cell(exact.plain(number(row.get("score")))),
                 Cell(_p(row)),
             )
             for row in found
         ),
-        right=(3, 4, 5),
+        right=(4, 5, 6),
     )
+
+
+def _caption(row: Mapping[str, Any]) -> str:
+    """How the pair matched, in a sentence: "Moved: mirrored, turned 12 degrees; copied: 31 % of the area"."""
+    said = ": ".join(words for words in (_match(row), _transform(row)) if words)
+    return f"{_capital(said)}{_share(row, '; copied: ')}." if said else ""
+
+
+def _share(row: Mapping[str, Any], before: str) -> str:
+    """The share of the candidate that is copied, in words; nothing where it is not known."""
+    value = number(row.get("copied_area"))
+    return "" if value is None else f"{before}{Numbers().share(value)} of the area"
+
+
+def _match(row: Mapping[str, Any]) -> str:
+    """Which way the pair matched. An exact copy has the private image's frame, wherever else the search led."""
+    lane = "framed" if text(row.get("lane")) == "exact" else text(row.get("match")).partition("-")[0]
+    return MATCHES.get(lane, "")
 
 
 def _transform(row: Mapping[str, Any]) -> str:
     name = text(row.get("transform"))
-    words = transform_words(name) or name
+    return transform_words(name) or name
+
+
+def _capital(words: str) -> str:
     return words[:1].upper() + words[1:] if words else ABSENT
 
 

@@ -11,6 +11,7 @@ from synguard.metrics.catalogue import CATALOGUE
 __all__ = [
     "FIDELITY",
     "LANES",
+    "MATCHES",
     "SIGNS",
     "STANDING_LIMITS",
     "STATE_WORDS",
@@ -66,6 +67,7 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
 LANES: Mapping[str, str] = MappingProxyType(
     {"exact": "exact copy", "verified": "verified copy", "none": "alike", "review": "for review"}
 )
+MATCHES: Mapping[str, str] = MappingProxyType({"framed": "in the same frame", "moved": "moved", "part": "a part of it"})
 
 _GROUPS: Mapping[str, str] = MappingProxyType(
     {"accepted": "in what would be released", "copies": "as copies", "labels": "for their labels"}

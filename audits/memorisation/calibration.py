@@ -6,9 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-__all__ = ["conformal_p_values", "review_list", "tail_line", "tail_threshold"]
+__all__ = [
+    "LEAST_OF_CLASS",
+    "class_p_values",
+    "classes_of_their_own",
+    "conformal_p_values",
+    "review_list",
+    "tail_line",
+    "tail_threshold",
+]
 
 Scores = NDArray[np.float64]
+Labels = NDArray[np.str_]
+
+LEAST_OF_CLASS = 200
+"""Calibration images from which a class has p-values of its own."""
 
 _TAIL = (0.70, 0.97)
 
@@ -18,6 +30,30 @@ def conformal_p_values(scores: Scores, calibration: Scores) -> Scores:
     ranked = np.sort(calibration)
     at_least = len(ranked) - np.searchsorted(ranked, scores, side="left")
     return np.asarray((1.0 + at_least) / (len(ranked) + 1.0), dtype=np.float64)
+
+
+def class_p_values(
+    scores: Scores, classes: Labels, calibration: Scores, calibration_classes: Labels, least: int | None = None
+) -> Scores:
+    """p = (1 + number of calibration scores of the same class at least as large) / (n of the class + 1) for each score.
+
+    Mondrian conformal p-values (Vovk et al. 2005, ch. 4.5): no larger chance of a small p-value in one class than in
+    another. The class must be a function of the image and of what was fixed before, "" for none. Without a class, or in one
+    with fewer than `least` (LEAST_OF_CLASS) calibration images, all calibration images count. Such a p-value promises
+    nothing within its class; where there are any, at most twice the level of all images fall below it, else the level.
+    """
+    p_values = conformal_p_values(scores, calibration)
+    for name in classes_of_their_own(calibration_classes, least):
+        rows = classes == name
+        p_values[rows] = conformal_p_values(scores[rows], calibration[calibration_classes == name])
+    return p_values
+
+
+def classes_of_their_own(calibration_classes: Labels, least: int | None = None) -> tuple[str, ...]:
+    """The classes with at least `least` (LEAST_OF_CLASS) calibration images, sorted; no class ("") is none."""
+    enough = LEAST_OF_CLASS if least is None else least
+    names, counts = np.unique(calibration_classes, return_counts=True)
+    return tuple(str(name) for name, count in zip(names, counts, strict=True) if name and count >= enough)
 
 
 def review_list(p_values: Scores, q: float = 0.05) -> NDArray[np.bool_]:

@@ -167,7 +167,7 @@ class PreparedMemorisation:
             flagged=is_exact | verified,
             lane=np.where(is_exact, "exact", np.where(verified, "verified", "none")),
             score=matches.score,
-            p_value=self.calibration.p_values(matches.score),
+            p_value=self.calibration.p_values(matches.score, matches.image),
             nearest=nearest,
             transform=np.array(words, dtype=np.str_).reshape(-1),
             copied_area=np.where(is_exact, 1.0, found.area),
@@ -237,17 +237,22 @@ def prepare(
     folder: Path | None,
     key: Key | None = None,
     comparison: ImageSet | None = None,
+    classes: NDArray[np.str_] | None = None,
     progress: Progress | None = None,
 ) -> PreparedMemorisation:
     """Indexes the private set, calibrates on unseen images, and plants copies; or loads all that from `folder`.
 
     With a `key` the folder is encrypted. `comparison` are the holdout images that the batch excess is measured against;
-    without it, the calibration images are.
+    without it, the calibration images are. `classes` holds one label per private image, "" for none: p-values are drawn by
+    the class of the private image that is matched, where that has enough calibration images. The folder does not depend
+    on them, since it records which private image each calibration image matches.
     Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
     or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
     """
     if len(private) == 0:
         raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
+    if classes is not None and len(classes) != len(private):
+        raise ValueError(f"classes: found {len(classes)} labels, expected {len(private)}, one per private image")
     against = calibration if comparison is None else comparison
     identity = index_identity(private, calibration, against, config, seed)
     timer = _Timer()
@@ -265,7 +270,7 @@ def prepare(
                 f"{folder}: found a record of another form, expected an index that nobody changed; build it anew"
             ) from error
         timer("planted again")
-        return restored
+        return replace(restored, calibration=replace(restored.calibration, classes=classes))
     unseen = working_pictures(calibration.pixels)
     others = working_pictures(against.pixels)
     seen = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
@@ -280,7 +285,7 @@ def prepare(
     matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report))
     timer("unrelated images")
     found = _find(matcher, unseen)
-    calibrated = calibrate(found, _find(matcher, unrelated, barred) if few else found)
+    calibrated = replace(calibrate(found, _find(matcher, unrelated, barred) if few else found), classes=classes)
     timer("calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
@@ -306,7 +311,7 @@ def prepare(
         save_index(
             folder,
             identity,
-            {**search.arrays(), "calibration": calibrated.scores},
+            {**search.arrays(), "calibration": calibrated.scores, "calibration_images": calibrated.images},
             _record(prepared),
             key,
         )
@@ -391,7 +396,7 @@ def _restore(
         private,
         matcher,
         exact,
-        Calibration(scores=arrays["calibration"], **made),
+        Calibration(scores=arrays["calibration"], images=arrays["calibration_images"], **made),
         proximity,
         tuple(NearCopy(*copy) for copy in record["copies"]),
         _hosts(calibration),

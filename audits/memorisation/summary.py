@@ -64,8 +64,9 @@ def summarise(
                 {"file": c.file, "nearest": c.private, "score": c.score, "transform": c.transform}
                 for c in prepared.calibration_copies
             ],
-            "smallest_p_value": 1 / (len(made.scores) + 1),
-            "review_needs": _review_needs(len(examined), len(made.scores)),
+            "classes": [{"class": c.name, "images": c.images, "own_p_values": c.own} for c in made.by_class()],
+            "smallest_p_value": made.smallest_p_value,
+            "review_needs": _review_needs(len(examined), made.smallest_p_value),
         },
         "index": {
             "kind": prepared.matcher.search.describe(),
@@ -236,6 +237,8 @@ def _row(
         "transform": str(examined.transform[row]),
         "copied_area": float(examined.copied_area[row]),
         "correlation": float(examined.correlation[row]),
+        "match": str(examined.match[row]),
+        "inverted": bool(examined.inverted[row]),
         "lane": str(examined.lane[row]),
         "accepted": bool(accepted[row]),
         "row": row,
@@ -266,9 +269,10 @@ def _p_value_histogram(p_values: NDArray[np.float64]) -> dict[str, list[float]]:
     return {"edges": edges.tolist(), "counts": np.histogram(p_values, edges)[0].tolist()}
 
 
-def _review_needs(candidates: int, calibration: int) -> int:
+def _review_needs(candidates: int, smallest: float) -> int:
     """Fewest images at the smallest p-value that the review list can name."""
-    return math.ceil(candidates / (_FALSE_DISCOVERY_RATE * (calibration + 1)))
+    # Rounded first: 0.05 times a whole number is not one in binary.
+    return math.ceil(round(candidates * smallest / _FALSE_DISCOVERY_RATE, 9))
 
 
 def _number(value: float) -> float | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audits.memorisation.calibration import conformal_p_values, tail_threshold
+from audits.memorisation.calibration import class_p_values, classes_of_their_own, conformal_p_values, tail_threshold
 from audits.memorisation.matching import LANES, Matches
 
-__all__ = ["ENOUGH", "Calibration", "Found", "calibrate", "strongest"]
+__all__ = ["ENOUGH", "Calibration", "ClassCount", "Found", "calibrate", "strongest"]
 
 VERIFIED_RATE = 1e-8
 """Chance at which an unseen image would be called a verified copy, by the model of the tail.
@@ -67,12 +67,22 @@ def strongest(lanes: list[Matches]) -> tuple[Matches, NDArray[np.int64]]:
     return Matches.choose(lanes, lane), lane
 
 
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How many calibration images match a private image of a class, and whether that class has p-values of its own."""
+
+    name: str
+    images: int
+    own: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """What unseen images score, and the thresholds drawn from it.
 
     `scores` are those of the calibration images, sorted; `natural` are the ones left out because they show a private image
-    themselves. `held_on` says which images were used: "calibration", or "private" where these are too few.
+    themselves. `held_on` says which images were used: "calibration", or "private" where these are too few. `images` are the
+    private images that the scores are of matches with, -1 for none, and `classes` the class of each private image, if known.
     """
 
     scores: NDArray[np.float64]
@@ -80,15 +90,47 @@ class Calibration:
     verified: float
     natural: tuple[int, ...]
     held_on: str
+    images: NDArray[np.int64]
+    classes: NDArray[np.str_] | None = None
 
-    def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Conformal p-values (n,): valid for images drawn like the calibration images."""
-        return conformal_p_values(scores, self.scores)
+    def p_values(self, scores: NDArray[np.float64], images: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Conformal p-values (n,): valid for images drawn like the calibration images.
+
+        Where classes are known and `images` are the private images matched, within the class of that private image, if it
+        has enough calibration images.
+        """
+        if self.classes is None or images is None:
+            return conformal_p_values(scores, self.scores)
+        of_scores, of_calibration = (_matched(self.classes, rows) for rows in (images, self.images))
+        return class_p_values(scores, of_scores, self.scores, of_calibration)
+
+    def by_class(self) -> tuple[ClassCount, ...]:
+        """Every class of the private set with its calibration images, sorted; none where no classes are known."""
+        if self.classes is None:
+            return ()
+        matched = _matched(self.classes, self.images)
+        own = classes_of_their_own(matched)
+        names = sorted({*self.classes.tolist(), *matched.tolist()})
+        return tuple(ClassCount(name, int((matched == name).sum()), name in own) for name in names)
+
+    @property
+    def smallest_p_value(self) -> float:
+        """The smallest that any image can have."""
+        counts = self.by_class()
+        sizes = [count.images for count in counts if count.own]
+        if not counts or not all(count.own for count in counts):
+            sizes.append(len(self.scores))
+        return 1 / (max(sizes) + 1)
 
     def decide(self, found: Found) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which matches are near copies, and which are verified ones."""
         score = found.matches.score
         return found.sound & (score > self.near), found.sound & (score > self.verified)
+
+
+def _matched(classes: NDArray[np.str_], images: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The classes of private images by row; "" for -1."""
+    return np.append(classes, "")[images]
 
 
 def calibrate(unseen: Found, background: Found) -> Calibration:
@@ -99,14 +141,16 @@ def calibrate(unseen: Found, background: Found) -> Calibration:
     verified, near = tail_threshold(source, VERIFIED_RATE), tail_threshold(source, NEAR_RATE)
     # A tail that reaches far although its bulk does not is made of real twins: they would blind the test.
     twins = unseen.sound & (scores > verified)
-    kept = scores[~twins]
+    kept, images = scores[~twins], unseen.matches.image[~twins]
+    order = np.argsort(kept, kind="stable")
     # Matches that are not sound are never called, however large their score.
     largest = scores[~twins & unseen.sound].max(initial=-np.inf)
     near, verified = max(near, float(largest)), max(verified, float(largest) + _MARGIN)
     return Calibration(
-        scores=np.sort(kept),
+        scores=kept[order],
         near=near,
         verified=max(verified, near),
         natural=tuple(np.flatnonzero(twins).tolist()),
         held_on="calibration" if enough else "private",
+        images=images[order],
     )

@@ -23,7 +23,7 @@ from synguard.runs.folder import RunFolder, whole_folder
 __all__ = ["PICTURED", "accept_given", "lay_out_batches", "write_pairs"]
 
 PICTURED = 150
-"""Flagged pairs that are written as pictures; the rest are rows."""
+"""Pairs, flagged before those for review, that are written as pictures; the rest are rows."""
 
 
 def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:

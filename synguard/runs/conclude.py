@@ -132,8 +132,9 @@ def conclude(
     folder.images.chmod(0o600)
     manifest.write(accepted, folder.path / "manifest.json")
     evidence = {result.name: dict(result.evidence) for result in results}
-    flagged = _pictured(folder, rows, prepared, candidates, evidence["memorisation"]["flagged"])
-    evidence["memorisation"]["flagged"] = flagged
+    said = evidence["memorisation"]
+    said["flagged"] = sorted(said["flagged"], key=lambda entry: not entry["accepted"])
+    _picture(folder, rows, prepared, candidates, [*said["flagged"], *said["review"]])
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
     if curve is not None:
@@ -237,24 +238,28 @@ def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[
     return (*rates, done)
 
 
-def _pictured(
-    folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet, flagged: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """The entries of flagged candidates, accepted ones first, each with the place of its pictures, which are written."""
+def _picture(
+    folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet, pairs: list[dict[str, Any]]
+) -> None:
+    """Writes the pictures of the first pairs, and their place into the entries."""
     private = prepared.material.private
     originals = {file: row for row, file in enumerate(private.files)}
     places = {file: row for row, file in enumerate(candidates.files)}
-    maps = dict(zip(rows["file"], examined_of(rows).maps, strict=True))
-    ordered = sorted(flagged, key=lambda entry: not entry["accepted"])
+    examined = examined_of(rows)
+    found = {file: row for row, file in enumerate(rows["file"])}
     pictures = []
-    for number, entry in enumerate(ordered[:PICTURED], start=1):
+    for number, entry in enumerate([entry for entry in pairs if entry["nearest"]][:PICTURED], start=1):
         entry["pair"] = f"pairs/{number:04d}"
+        row = found[entry["file"]]
         panels = memorisation.pair_pictures(
-            candidates.pixels[places[entry["file"]]], private.pixels[originals[entry["nearest"]]], maps[entry["file"]]
+            candidates.pixels[places[entry["file"]]],
+            private.pixels[originals[entry["nearest"]]],
+            examined.maps[row],
+            copied=examined.copied[row],
+            inverted=bool(examined.inverted[row]),
         )
-        pictures.append(dict(zip(("candidate", "private", "difference"), panels, strict=True)))
+        pictures.append(dict(zip(("candidate", "private", "difference", "area"), panels, strict=True)))
     write_pairs(folder, pictures)
-    return ordered
 
 
 def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from synguard.config import DataSource, RunConfig
 from synguard.data.conditions import ConditionSchema
@@ -37,6 +38,16 @@ class Material:
     def labels_digest(self) -> str:
         """sha256 of the typed conditions of all real images, which the digests of the sets leave out."""
         return labels_digest(self.private_conditions, self.conditions_of(self.holdout))
+
+    @property
+    def private_classes(self) -> NDArray[np.str_] | None:
+        """The class of each private image, as "attribute=level", by the first attribute with levels; "" where missing."""
+        if not self.schema.discrete:
+            return None
+        name = self.schema.discrete[0].name
+        levels = self.schema.levels(name)
+        codes = self.schema.codes(self.private_conditions, name)
+        return np.array(["" if np.isnan(code) else f"{name}={levels[int(code)]}" for code in codes], dtype=np.str_)
 
     def conditions_of(self, images: ImageSet) -> pd.DataFrame:
         """The typed conditions of real images."""

@@ -96,6 +96,7 @@ def prepare_memorisation(
         folder=index,
         key=key,
         comparison=material.holdout,
+        classes=material.private_classes,
         progress=progress,
     )
     recorded = read_note(index, HOLDOUT_NOTE, key)

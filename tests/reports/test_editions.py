@@ -21,7 +21,7 @@ from reports.editions import page as write
 from reports.runfolder import read_run
 from synguard.errors import InputError
 from tests.support.page import read
-from tests.support.runs import Made, make_run
+from tests.support.runs import Made, fundus, make_run
 
 RunFolder = Callable[..., Path]
 SECTIONS = ("copies", "membership", "autoencoder", "labels", "fidelity", "samples", "quarantine", "reproduction")
@@ -148,6 +148,57 @@ def test_pairs_are_shown_side_by_side_inside_only(run_folder: RunFolder) -> None
     outside = read(reports.render(run, "public").read_text())
     assert "pairs" not in {attributes.get("id") for _, attributes in outside.tags}
     assert outside.all("img") == []
+
+
+def test_pairs_say_how_they_matched_and_what_was_copied(run_folder: RunFolder) -> None:
+    secret = fundus(77)
+
+    def change(made: Made) -> None:
+        first, second, third, fourth, *_ = made.evidence["memorisation"]["flagged"]
+        words = "mirrored, turned 12 degrees, enlarged 1.25 times, shifted, as a negative"
+        second |= {"match": "moved", "transform": words, "copied_area": 0.31}
+        third |= {"match": "part-45", "copied_area": 0.08}
+        fourth |= {"match": "framed", "pair": ""}
+        first |= {"match": "part-70"}
+        made.pictures["pairs/0001-area.png"] = secret
+
+    run = run_folder("copies", change)
+    page = read(reports.render(run, "internal").read_text())
+    pairs = page.text("pairs").replace("\u00a0", " ")
+    whole = "mirrored, turned 12 degrees, enlarged 1.25 times, shifted, as a negative; copied: 31 % of the area."
+    assert f"Moved: {whole}" in pairs
+    assert "A part of it: turned 90 degrees; copied: 8 % of the area." in pairs
+    assert "In the same frame: unchanged; copied: 97 % of the area." in pairs  # an exact copy, wherever the search led
+    assert "Copied area: 31 % of the area" in pairs
+    assert "In the same frame Mirrored, turned 90 degrees 97 %" in pairs  # of the table without pictures
+    assert pairs.count("A part of it") == 2
+    areas = [image for image in page.all("img") if str(image["alt"]).startswith("Copied area of pair")]
+    assert [str(image["alt"]).replace("\u00a0", " ") for image in areas] == [
+        "Copied area of pair 2: outlined in the candidate, 31 % of the area; the rest is dimmed"
+    ]
+    outside = reports.render(run, "public").read_text()
+    assert str(areas[0]["src"]) not in outside
+    assert "Copied area" not in outside
+    assert "in the same frame" not in outside.lower()
+
+
+def test_the_class_of_p_values_is_said_inside_only(run_folder: RunFolder) -> None:
+    def change(made: Made) -> None:
+        made.evidence["memorisation"]["calibration"] = {
+            "images": 700,
+            "classes": [
+                {"class": "grade=none", "images": 412, "own_p_values": True},
+                {"class": "grade=severe", "images": 88, "own_p_values": False},
+                {"class": "", "images": 200, "own_p_values": False},
+            ],
+        }
+
+    run = run_folder("clean", change)
+    data = read(reports.render(run, "internal").read_text()).text("data")
+    assert "grade=none 412 those of the class" in data
+    assert "grade=severe 88 all 700 calibration images, since the class has too few" in data
+    assert "none or missing 200 all 700 calibration images" in data
+    assert "those of the class" not in reports.render(run, "public").read_text()
 
 
 def test_a_missing_pair_says_so(run_folder: RunFolder) -> None:

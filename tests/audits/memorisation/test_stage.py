@@ -171,6 +171,37 @@ def test_the_prepared_index_is_used_again(prepared, folder, clean):
     assert (found.cluster == clean.cluster).all()
 
 
+def test_classes_hold_for_a_restored_index_as_for_a_new_one(prepared, folder, clean, monkeypatch):
+    monkeypatch.setattr("audits.memorisation.calibration.LEAST_OF_CLASS", 20)
+    calibration = image_set(textures(80, 2), "calibration")
+    classes = np.where(np.arange(150) < 110, "grade=0", "grade=1")
+
+    def again(labels):
+        comparison = image_set(textures(100, 4), "comparison")
+        return prepare(
+            prepared.private, calibration, config=CONFIG, seed=5, folder=folder, comparison=comparison, classes=labels
+        )
+
+    restored = again(classes)
+    built = replace(prepared, calibration=replace(prepared.calibration, classes=classes))
+    found = restored.examine(UNSEEN, digests(UNSEEN))
+    assert (found.p_value == built.examine(UNSEEN, digests(UNSEEN)).p_value).all()
+    assert (found.p_value != clean.p_value).any()
+    assert (found.flagged == clean.flagged).all()
+    assert (found.near_copy == clean.near_copy).all()
+    assert restored.calibration.verified == prepared.calibration.verified
+
+    matches = prepared.search(calibration.pixels).matches
+    kept = np.setdiff1d(np.arange(80), prepared.calibration.natural)
+    for image, score, p_value in zip(found.nearest, found.score, found.p_value, strict=True):
+        rows = [row for row in kept if classes[matches.image[row]] == classes[image]]
+        used = rows if len(rows) >= 20 else kept
+        assert p_value == pytest.approx((1 + (matches.score[used] >= score).sum()) / (len(used) + 1))
+
+    with pytest.raises(ValueError, match="found 149 labels, expected 150"):
+        again(classes[1:])
+
+
 @pytest.mark.parametrize(
     ("change", "named"), [("private", "private set"), ("calibration", "calibration set"), ("seed", "seed")]
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from synguard.config import DataSource, RunConfig
+from synguard.config import AttributeConfig, DataSource, RunConfig
+from synguard.data.conditions import ConditionSchema
 from synguard.data.phantom import write_phantoms
 from synguard.errors import InputError, UnreadableImageError
 from synguard.runs.material import read_material, read_synthetic
@@ -46,6 +49,24 @@ def test_patients_that_only_one_set_names_are_refused(tmp_path: Path, config: Ru
     named = {name: DataSource(path=name, patient=None if name == without else "patient") for name in ("private", "holdout")}
     with pytest.raises(InputError, match=rf"^{without}\.patient: found nothing, expected a metadata column"):
         read_material(config.model_copy(update=named), tmp_path, silent)
+
+
+def test_classes_are_those_of_the_first_attribute_with_levels(tmp_path: Path, config: RunConfig):
+    material = read_material(config, tmp_path, silent)
+    assert material.private_classes is None
+    age = AttributeConfig(name="age", kind="continuous")
+    grade = AttributeConfig(name="grade", kind="ordinal", levels=("mild", "severe"))
+    sick = AttributeConfig(name="sick", kind="binary", levels=("no", "yes"))
+    rows = pd.DataFrame({"age": [1, 2, 3, 4], "grade": ["severe", "mild", None, "mild"], "sick": ["no", "yes", "yes", ""]})
+
+    def classes(*attributes: AttributeConfig) -> list[str] | None:
+        schema = ConditionSchema(attributes)
+        made = replace(material, schema=schema, private_conditions=schema.parse(rows, "private"))
+        return None if made.private_classes is None else made.private_classes.tolist()
+
+    assert classes(age) is None
+    assert classes(age, grade, sick) == ["grade=severe", "grade=mild", "", "grade=mild"]
+    assert classes(sick, grade) == ["sick=no", "sick=yes", "sick=yes", ""]
 
 
 def test_a_file_that_hides_something_is_not_taken_for_a_release(tmp_path: Path, config: RunConfig):

@@ -145,8 +145,22 @@ def test_private_images_slipped_in_are_refused_and_shown(leaky: RunResult):
     assert len(flagged) >= 3
     assert leaky.metric("memorisation.exact_copies", "accepted").value == 3
     assert leaky.metric("membership.white_box.auc").value is not None
-    assert len(list((leaky.folder / "pairs").glob("*-private.png"))) == len(flagged)
+    said = json.loads((leaky.folder / "evidence.json").read_text())["memorisation"]
+    pairs = [*said["flagged"], *said["review"]]
+    assert [row["pair"] for row in pairs] == [f"pairs/{number:04d}" for number in range(1, len(pairs) + 1)]
+    for name in ("candidate", "private", "difference", "area"):
+        assert len(list((leaky.folder / "pairs").glob(f"*-{name}.png"))) == len(pairs) >= len(flagged)
     assert flagged["file"].iloc[0] in leaky.internal_report.read_text()
+    assert "Copied area: 100\u00a0% of the area" in leaky.internal_report.read_text()
+
+
+def test_the_record_says_which_classes_have_p_values_of_their_own(result: RunResult):
+    said = json.loads((result.folder / "evidence.json").read_text())["memorisation"]["calibration"]
+    assert {row["class"] for row in said["classes"]} >= {"eye_side=left", "eye_side=right"}
+    assert sum(row["images"] for row in said["classes"]) == said["images"]
+    assert not any(row["own_p_values"] for row in said["classes"])
+    assert "P-values by class" in result.internal_report.read_text()
+    assert "eye_side=left" not in result.public_report.read_text()
 
 
 def test_the_autoencoder_was_audited(result: RunResult, leaky: RunResult):
