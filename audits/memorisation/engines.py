@@ -109,7 +109,7 @@ class CpuEngine:
         with _one_blas_thread():
             for start in range(0, len(queries), step):
                 part = images[start : start + step].clip(0)
-                vectors = self._bank.take(part).astype(np.float32).reshape(len(part), -1, dimension)
+                vectors = _float32(self._bank.take(part)).reshape(len(part), -1, dimension)
                 parts.append(_best_pair(queries[start : start + step] @ vectors.transpose(0, 2, 1), windows))
         return _joined(parts, images)
 

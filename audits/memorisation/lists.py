@@ -23,16 +23,20 @@ _BLOCK = 2**22
 class Lists:
     """A FAISS index of the rows of a bank, window by window, compressed to half a byte a dimension."""
 
-    stored: NDArray[np.uint8]
-    """As FAISS writes it."""
     index: Any
     lists: int
+
+    @property
+    def stored(self) -> NDArray[np.uint8]:
+        """As FAISS writes it: made anew each time, since it takes as much memory again."""
+        stored: NDArray[np.uint8] = faiss.serialize_index(self.index)
+        return stored
 
     @staticmethod
     def load(stored: NDArray[np.uint8]) -> Lists:
         """From what `build_lists` made."""
         index: Any = faiss.deserialize_index(stored)
-        return Lists(stored, index, int(index.nlist))
+        return Lists(index, int(index.nlist))
 
     def search(self, queries: NDArray[np.float32], depth: int, probes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Approximate likeness and vector of what is nearest to each query (n, dimension): (n, depth); -1 where fewer."""
@@ -53,4 +57,4 @@ def build_lists(bank: Rows, lists: int, seed: int) -> Lists:
     step = max(1, _BLOCK // (windows * dimension))
     for start in range(0, images, step):
         index.add(bank.read(start, start + step).astype(np.float32).reshape(-1, dimension))
-    return Lists(faiss.serialize_index(index), index, lists)
+    return Lists(index, lists)
