@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import reduce
-from audits.memorisation.rows import MakeRows, Rows, RowWriter, copy_rows
+from audits.memorisation.rows import MakeRows, Rows
 from audits.memorisation.store import Joined, PictureStore, grey_rows
 from audits.memorisation.vectors import NearestVectors, VectorNote
 
@@ -88,23 +88,17 @@ class KeypointBank:
     sign: NDArray[np.int8]
 
     @staticmethod
-    def build(encoder: KeypointEncoder, originals: PictureStore, make: MakeRows) -> KeypointBank:
-        """Of a store's images, a chunk at a time; the descriptors are written to `make("keypoints", ...)`."""
-        # How many there will be is known at the end only: they wait in a file without a name.
-        most = len(originals) * sum(_COUNTS)
-        waiting = RowWriter.unnamed((most, 1, encoder.dimension), np.float16)
-        parts: list[tuple[NDArray[Any], ...]] = [_compact(np.zeros(0), np.zeros((0, 2)), *[np.zeros(0)] * 3)]
-        first = 0
+    def build(encoder: KeypointEncoder, originals: PictureStore, total: int, make: MakeRows) -> KeypointBank:
+        """Of a store's images, a chunk at a time; descriptors are written to `make("keypoints", ...)`, `total` in all."""
+        descriptors = make("keypoints", (total, 1, encoder.dimension), np.float16)
+        parts, first = [_compact(np.zeros(0), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0))], 0
         for chunk in originals.chunks():
             found = encoder.keypoints(chunk.grey, mirrored=False)
-            at, point = np.nonzero(found.sign)
-            waiting.append(found.descriptors[at, point][:, None])
-            one = (at + first, *(part[at, point] for part in (found.place, found.angle, found.scale, found.sign)))
-            parts.append(_compact(*one))
+            at = np.nonzero(found.sign)
+            descriptors.append(found.descriptors[at][:, None])
+            parts.append(_compact(at[0] + first, found.place[at], found.angle[at], found.scale[at], found.sign[at]))
             first += len(chunk)
-        rows = waiting.finish_early()
-        descriptors = copy_rows(rows, make("keypoints", rows.shape, rows.dtype))
-        return KeypointBank(descriptors, *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        return KeypointBank(descriptors.finish(), *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What there is to keep beside the descriptors, by name."""
@@ -134,6 +128,10 @@ class KeypointEncoder:
         """Keypoints of images (n, 1, s, s); with the mirrored windows too where they are to be searched for."""
         parts = [self._encode(chunk, mirrored=mirrored) for chunk in _chunks(images)]
         return Keypoints(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def count(self, images: Tensor) -> int:
+        """How many keypoints images (n, 1, s, s) have in all."""
+        return sum(int((_find(chunk).sign != 0).sum()) for chunk in _chunks(images))
 
     def _encode(self, images: Tensor, *, mirrored: bool) -> tuple[NDArray[np.float32], ...]:
         found = _find(images)

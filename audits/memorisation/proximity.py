@@ -15,7 +15,7 @@ from torch import Tensor
 from audits.memorisation.descriptor import Encoder
 from audits.memorisation.geometry import Window
 from audits.memorisation.index import EmbeddingIndex
-from audits.memorisation.rows import Rows, RowWriter, as_rows
+from audits.memorisation.rows import Rows, as_rows
 from audits.memorisation.store import PictureStore, grey_rows
 
 __all__ = ["Proximity", "share_interval"]
@@ -41,15 +41,13 @@ class Proximity:
         n = min(len(private), len(holdout))
         mine = np.sort(rng.permutation(len(private))[:n])
         theirs = np.sort(rng.permutation(len(holdout))[:n])
-        # Both sides rounded alike, or one would be the nearer by it.
-        shape = (n, 1, private.shape[2])
-        sides = [RowWriter.unnamed(shape, private.dtype) for _ in range(2)]
+        # Both sides rounded alike, or one would be the nearer by it; in memory, a few hundred bytes an image.
+        sides = [np.empty((n, 1, private.shape[2]), private.dtype) for _ in range(2)]
         for start in range(0, n, _CHUNK):
             rows = slice(start, start + _CHUNK)
-            sides[0].append(private.take(mine[rows])[:, :1])
-            sides[1].append(encoder.bank(grey_rows(holdout, theirs[rows]))[:, :1])
-        first, second = (EmbeddingIndex(side.finish()) for side in sides)
-        return Proximity(encoder, first, second, mine)
+            sides[0][rows] = private.take(mine[rows])[:, :1]
+            sides[1][rows] = encoder.bank(grey_rows(holdout, theirs[rows]))[:, :1]
+        return Proximity(encoder, EmbeddingIndex(sides[0]), EmbeddingIndex(sides[1]), mine)
 
     def compare(self, queries: Tensor) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """For queries (n, 1, s, s): 1 nearer to private, 0 to holdout, 1/2 tie; and the nearest image's number.

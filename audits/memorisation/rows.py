@@ -16,7 +16,7 @@ from audits.memorisation.private_files import Reader, Writer, create, create_unn
 from audits.memorisation.sealing import Key
 from synguard.errors import IntegrityError
 
-__all__ = ["MakeRows", "MemoryRows", "RowWriter", "Rows", "as_rows", "copy_rows", "open_rows", "unnamed_rows"]
+__all__ = ["MakeRows", "MemoryRows", "RowWriter", "Rows", "as_rows", "open_rows", "unnamed_rows"]
 
 _HEADER = 4096
 """More than any header of a `.npy` file that we write."""
@@ -177,15 +177,10 @@ class RowWriter:
 
     def finish(self) -> Rows:
         """Ends the file and opens it for reading. ValueError where rows are missing."""
-        if self._written != self.shape[0]:
-            self._writer.close()
-            raise ValueError(f"found {self._written} rows, expected {self.shape[0]}")
-        return self.finish_early()
-
-    def finish_early(self) -> Rows:
-        """Ends the file with the rows that there are: for files without a name, whose header nobody reads again."""
         self.digest = self._writer.close()
-        return _FileRows(self._reopen(), (self._written, *self.shape[1:]), self.dtype, self._offset)
+        if self._written != self.shape[0]:
+            raise ValueError(f"found {self._written} rows, expected {self.shape[0]}")
+        return _FileRows(self._reopen(), self.shape, self.dtype, self._offset)
 
 
 MakeRows = Callable[[str, tuple[int, ...], DTypeLike], RowWriter]
@@ -195,14 +190,6 @@ MakeRows = Callable[[str, tuple[int, ...], DTypeLike], RowWriter]
 def unnamed_rows(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> RowWriter:
     """As `RowWriter.unnamed`."""
     return RowWriter.unnamed(shape, dtype)
-
-
-def copy_rows(rows: Rows, writer: RowWriter) -> Rows:
-    """The same rows again, where `writer` puts them; a block in memory at a time."""
-    step = max(1, _SPAN // max(rows.dtype.itemsize * math.prod(rows.shape[1:]), 1))
-    for start in range(0, len(rows), step):
-        writer.append(rows.read(start, start + step))
-    return writer.finish()
 
 
 def _runs(rows: NDArray[np.int64], gap: int, span: int) -> Iterator[tuple[int, int]]:

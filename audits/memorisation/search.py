@@ -96,10 +96,12 @@ class Search:
             name: make(name, (len(originals), len(encoder.design.bank), encoder.dimension), np.float16)
             for name, encoder in encoders.items()
         }
-        done = 0
+        done = total = 0
         for chunk in originals.chunks():
             for name, encoder in encoders.items():
                 writers[name].append(encoder.bank(chunk.grey))
+            # An array's length stands before its rows: counted first, so that no copy of them has to wait elsewhere.
+            total += points.count(chunk.grey)
             done += len(chunk)
             report("index", done, len(originals))
         windows, wholes = (writer.finish() for writer in writers.values())
@@ -111,7 +113,7 @@ class Search:
             windows,
             EmbeddingIndex.choose(windows, lambda: (coarse.queries(copies()[0].grey), copies()[1]), count, seed=seed),
             EmbeddingIndex.choose(wholes, lambda: (sharp.queries(copies()[0].grey), copies()[1]), _FRAMED, seed=seed),
-            KeypointIndex(KeypointBank.build(points, originals, make)),
+            KeypointIndex(KeypointBank.build(points, originals, total, make)),
         )
 
     @property

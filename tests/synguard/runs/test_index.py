@@ -69,7 +69,7 @@ def verify(built: Path, world: Path, key: Path, **changes: object) -> dict[str, 
 def test_info_names_no_image(built, world, key, capsys):
     assert command("index", "info", built, "--json", "--key-file", key) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["identity"]["encoder"]["name"]
+    assert told["identity"]["encoders"]["version"]
     assert told["identity"]["image size"] == 32
     assert told["identity"]["seed"] == 3
     assert len(told["identity"]["private set"]) == 64
@@ -93,7 +93,7 @@ def test_info_without_the_key_tells_digests_only(built):
 
 
 def test_a_sound_index_is_verified(built, world, key, capsys):
-    assert verify(built, world, key) == {"files and rights": (), "encoder": (), "private set": (), "holdout": ()}
+    assert verify(built, world, key) == {"files and rights": (), "encoders": (), "private set": (), "holdout": ()}
     arguments = ("index", "verify", built, "--private", world / "private", "--patient", "patient", "--key-file", key)
     assert command(*arguments, "--quiet") == 0
     assert "private set: as recorded" in capsys.readouterr().out
@@ -114,13 +114,13 @@ def test_a_changed_private_set_ends_with_30(built, world, key, tmp_path, capsys)
     assert code == 30
     assert "private set: " in out
     assert "found an index with another private set" in out
-    assert "encoder: as recorded" in out
+    assert "encoders: as recorded" in out
 
 
 def test_everything_that_differs_is_named(built, world, key, tmp_path, monkeypatch):
     shutil.copytree(built, tmp_path / "index")
     (tmp_path / "index" / "index").chmod(0o755)
-    path = tmp_path / "index" / "index" / "bank.npy.enc"
+    path = tmp_path / "index" / "index" / "windows.npy.enc"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -128,7 +128,7 @@ def test_everything_that_differs_is_named(built, world, key, tmp_path, monkeypat
     found = verify(tmp_path / "index", world, key, holdout=str(world / "private"), private=str(world / "holdout"))
     assert "755" in "".join(found["files and rights"])
     assert "another content" in "".join(found["files and rights"])
-    assert "another encoder" in found["encoder"][0]
+    assert "another encoders" in found["encoders"][0]
     assert "another private set" in found["private set"][0]
     assert "another calibration set" in found["holdout"][0]
     assert "another image size" in verify(built, world, key, holdout=None, size=64)["private set"][0]
@@ -171,7 +171,8 @@ def test_an_audit_uses_it_with_the_key_and_with_no_other(built, world, key, tmp_
     material = read_material(config(None), Path(), silent)
     _, _, again = prepared(key)
     assert "calibration" not in again.seconds
-    assert len(again.matcher.index.candidates(again.matcher.encoder.queries(again.matcher.originals.grey[:2]), 3)[0]) == 2
+    found = again.search(again.private.pixels[:2]).matches
+    assert found.image.tolist() == [0, 1]
     with pytest.raises(InputError, match="encrypted index"):
         prepared(None)
     assert command("index", "key", tmp_path / "other") == 0
