@@ -200,7 +200,7 @@ class _Known:
 
     @staticmethod
     def of(originals: PictureStore, *starts: Starts) -> _Known:
-        rows = torch.cat([part.image.clamp_min(0).flatten() for part in starts]).unique()
+        rows = torch.from_numpy(np.unique(torch.cat([part.image.clamp_min(0).flatten() for part in starts]).numpy()))
         return _Known(rows, originals.take(rows))
 
     def take(self, image: Tensor) -> Pictures:

@@ -138,8 +138,8 @@ class Search:
     @property
     def notes(self) -> dict[str, dict[str, Any]]:
         """How each index searches, for the record."""
-        notes = {"windows": self.windows.note, "wholes": self.wholes.note, "keypoints": self.keypoints.vectors.note}
-        return {name: asdict(note) for name, note in notes.items()}
+        points = asdict(self.keypoints.vectors.note)
+        return {"windows": asdict(self.windows.note), "wholes": asdict(self.wholes.note), "keypoints": points}
 
     @staticmethod
     def restore(stored: StoredIndex, notes: Mapping[str, Mapping[str, Any]]) -> Search:
