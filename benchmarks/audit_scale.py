@@ -119,7 +119,7 @@ def main() -> None:
                 comparison=comparison,
             )
             table("prepare", prepared.seconds, len(private))
-            print(f"{prepared.matcher.index.describe()}; peak memory so far {memory.gib:.2f} GiB")
+            print(f"{prepared.matcher.search.describe()}; peak memory so far {memory.gib:.2f} GiB")
             phases: dict[str, float] = {}
             times, flagged = [0.0], 0
             for start in range(0, len(candidates), args.batch):

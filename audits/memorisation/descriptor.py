@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audits.memorisation.geometry import DIHEDRAL, Window, cut_windows, dihedral_views, grid_of_windows
+from audits.memorisation.store import Joined, grey_rows
 
 __all__ = ["COARSE", "SHARP", "Design", "Encoder", "fit_encoder", "pair_map"]
 
@@ -65,6 +66,11 @@ class Encoder:
     design: Design
     projection: NDArray[np.float64]
 
+    @property
+    def dimension(self) -> int:
+        """Length of a descriptor."""
+        return int(self.projection.shape[1])
+
     def bank(self, images: Tensor) -> NDArray[np.float32]:
         """Descriptors of the bank's windows of images (n, 1, s, s): (n, windows, dimension), unit norm."""
         parts = [self._project(cut_windows(chunk, self.design.bank, self.design.side)) for chunk in _chunks(images)]
@@ -85,13 +91,16 @@ class Encoder:
         return unit
 
 
-def fit_encoder(design: Design, images: Tensor, seed: int) -> Encoder:
-    """The projection fitted on images (n, 1, s, s)."""
+def fit_encoder(design: Design, images: Joined | Tensor, seed: int) -> Encoder:
+    """The projection fitted on some of the images (n, 1, s, s), of which a chunk is in memory at a time."""
     rng = np.random.default_rng([seed, 0xE2C])
-    rows = torch.from_numpy(rng.permutation(len(images))[: max(_FIT_WINDOWS // (len(design.bank) * design.side // 16), 1)])
-    windows = torch.cat([cut_windows(chunk, design.bank, design.side) for chunk in _chunks(images[rows])])
-    values = _centred(dihedral_views(windows).flatten(-2)).reshape(-1, design.side**2)
-    covariance = (values.T @ values / len(values)).numpy()
+    rows = rng.permutation(len(images))[: max(_FIT_WINDOWS // (len(design.bank) * design.side // 16), 1)]
+    total, count = torch.zeros(design.side**2, design.side**2, dtype=torch.float64), 0
+    for start in range(0, len(rows), _CHUNK):
+        windows = cut_windows(grey_rows(images, rows[start : start + _CHUNK]), design.bank, design.side)
+        values = _centred(dihedral_views(windows).flatten(-2)).reshape(-1, design.side**2)
+        total, count = total + values.T @ values, count + len(values)
+    covariance = (total / count).numpy()
     spread, axes = np.linalg.eigh(covariance)
     kept = np.argsort(spread)[::-1][: design.dimension]
     floor = design.shrinkage * spread.mean() + 1e-12

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from torch.nn import functional
 
 from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import reduce
-from audits.memorisation.vectors import NearestVectors
+from audits.memorisation.rows import MakeRows, Rows
+from audits.memorisation.store import Joined, PictureStore, grey_rows
+from audits.memorisation.vectors import NearestVectors, VectorNote
 
-__all__ = ["KEYPOINTS", "KeypointEncoder", "KeypointIndex", "Keypoints", "fit_keypoints"]
+__all__ = ["KEYPOINTS", "KeypointBank", "KeypointEncoder", "KeypointIndex", "Keypoints", "fit_keypoints"]
 
 _OCTAVES = (1, 2)
 """Each finds keypoints in the image reduced by this factor."""
@@ -71,6 +74,46 @@ class Keypoints:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KeypointBank:
+    """All keypoints of a private set, one entry each, in the order of its images: 15 bytes in memory, the rest on disk.
+
+    `descriptors` are rows (m, 1, d) of float16; `image` is the private image's row; the others are as in `Keypoints`.
+    """
+
+    descriptors: Rows
+    image: NDArray[np.int32]
+    place: NDArray[np.float16]
+    angle: NDArray[np.float32]
+    scale: NDArray[np.float16]
+    sign: NDArray[np.int8]
+
+    @staticmethod
+    def build(encoder: KeypointEncoder, originals: PictureStore, total: int, make: MakeRows) -> KeypointBank:
+        """Of a store's images, a chunk at a time; descriptors are written to `make("keypoints", ...)`, `total` in all."""
+        descriptors = make("keypoints", (total, 1, encoder.dimension), np.float16)
+        parts, first = [_compact(np.zeros(0), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0))], 0
+        for chunk in originals.chunks():
+            found = encoder.keypoints(chunk.grey, mirrored=False)
+            at = np.nonzero(found.sign)
+            descriptors.append(found.descriptors[at][:, None])
+            parts.append(_compact(at[0] + first, found.place[at], found.angle[at], found.scale[at], found.sign[at]))
+            first += len(chunk)
+        return KeypointBank(descriptors.finish(), *(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What there is to keep beside the descriptors, by name."""
+        return {name: getattr(self, name) for name in ("image", "place", "angle", "scale", "sign")}
+
+
+def _compact(
+    image: NDArray[Any], place: NDArray[Any], angle: NDArray[Any], scale: NDArray[Any], sign: NDArray[Any]
+) -> tuple[NDArray[Any], ...]:
+    """In the types of `KeypointBank`. Places and scales of 64 x 64 pixels are exact in float16."""
+    types = (np.int32, np.float16, np.float32, np.float16, np.int8)
+    return tuple(part.astype(to) for part, to in zip((image, place, angle, scale, sign), types, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class KeypointEncoder:
     """The fitted projection of windows, float32 (points, dimension)."""
 
@@ -86,6 +129,10 @@ class KeypointEncoder:
         parts = [self._encode(chunk, mirrored=mirrored) for chunk in _chunks(images)]
         return Keypoints(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
+    def count(self, images: Tensor) -> int:
+        """How many keypoints images (n, 1, s, s) have in all."""
+        return sum(int((_find(chunk).sign != 0).sum()) for chunk in _chunks(images))
+
     def _encode(self, images: Tensor, *, mirrored: bool) -> tuple[NDArray[np.float32], ...]:
         found = _find(images)
         sides = [_windows(images, found, mirror=mirror) for mirror in ((False, True) if mirrored else (False,))]
@@ -100,11 +147,9 @@ class KeypointEncoder:
 class KeypointIndex:
     """Search over all keypoints of a private set. Images without texture have few; what is missing costs nothing."""
 
-    def __init__(self, bank: Keypoints) -> None:
+    def __init__(self, bank: KeypointBank, lists: NDArray[np.uint8] | None = None, note: VectorNote | None = None) -> None:
         self.bank = bank
-        self._rows = np.flatnonzero(bank.sign.reshape(-1) != 0)
-        stored = bank.descriptors.reshape(-1, bank.descriptors.shape[-1])[self._rows]
-        self.vectors = NearestVectors(stored)
+        self.vectors = NearestVectors(bank.descriptors, lists=lists, note=note)
 
     def describe(self) -> str:
         """How it searches, in one sentence."""
@@ -113,24 +158,23 @@ class KeypointIndex:
     def search(
         self, queries: Keypoints, barred: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Likeness and place (image * k + keypoint, -1: none) of the nearest stored keypoints, (n, 2 k, depth) each."""
+        """Likeness and row (-1: none) of the nearest stored keypoints, (n, 2 k, depth) each."""
         n, views, _ = queries.descriptors.shape
         there = np.tile(queries.sign != 0, (1, views // queries.sign.shape[1])).reshape(-1)
         depth = _DEPTH if barred is None else _DEPTH_BARRED
         likeness = np.full((n * views, depth), -2.0, np.float32)
-        place = np.full((n * views, depth), -1, np.int64)
-        if len(self._rows) and there.any():
+        rows = np.full((n * views, depth), -1, np.int64)
+        if there.any():
             flat = queries.descriptors.reshape(n * views, -1)[there]
-            likeness[there], rows = self.vectors.search(flat, depth)
-            place[there] = np.where(rows >= 0, self._rows[rows], -1)
-        return likeness.reshape(n, views, depth), place.reshape(n, views, depth)
+            likeness[there], rows[there] = self.vectors.search(flat, depth)
+        return likeness.reshape(n, views, depth), rows.reshape(n, views, depth)
 
 
-def fit_keypoints(images: Tensor, seed: int) -> KeypointEncoder:
+def fit_keypoints(images: Joined | Tensor, seed: int) -> KeypointEncoder:
     """The projection on the leading principal components of windows of images (n, 1, s, s), divided by their spread."""
     rows = np.random.default_rng([seed, 0x4E9]).permutation(len(images))[:_FIT_IMAGES]
     windows, there = [], []
-    for chunk in _chunks(images[torch.from_numpy(rows)]):
+    for chunk in _chunks(grey_rows(images, rows)):
         found = _find(chunk)
         windows += [_windows(chunk, found, mirror=mirror) for mirror in (False, True)]
         there += [found.sign != 0] * 2

@@ -24,10 +24,14 @@ _BLOCK = 2**22
 class Lists:
     """A FAISS index of the rows of a bank, window by window, compressed to half a byte a dimension."""
 
-    stored: NDArray[np.uint8]
-    """As FAISS writes it."""
     index: Any
     lists: int
+
+    @property
+    def stored(self) -> NDArray[np.uint8]:
+        """As FAISS writes it: made anew each time, since it takes as much memory again."""
+        stored: NDArray[np.uint8] = faiss.serialize_index(self.index)
+        return stored
 
     @staticmethod
     def load(stored: NDArray[np.uint8], bank: Rows) -> Lists:
@@ -42,7 +46,7 @@ class Lists:
             raise IntegrityError(
                 f"lists: found {shape[0]} vectors of {shape[1]}, expected {images * windows} of {dimension}"
             )
-        return Lists(stored, index, lists)
+        return Lists(index, lists)
 
     def search(self, queries: NDArray[np.float32], depth: int, probes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Approximate likeness and vector of what is nearest to each query (n, dimension): (n, depth); -1 where fewer."""
@@ -63,4 +67,4 @@ def build_lists(bank: Rows, lists: int, seed: int) -> Lists:
     step = max(1, _BLOCK // (windows * dimension))
     for start in range(0, images, step):
         index.add(bank.read(start, start + step).astype(np.float32).reshape(-1, dimension))
-    return Lists(faiss.serialize_index(index), index, lists)
+    return Lists(index, lists)

@@ -21,6 +21,7 @@ from audits.memorisation.null import DEFAULT_NULLS, Null
 from audits.memorisation.pictures import Pictures
 from audits.memorisation.score import FIGURES, NOWHERE, REGIONS, copied_area, measure
 from audits.memorisation.search import Search, Starts
+from audits.memorisation.store import PictureStore
 
 __all__ = ["LANES", "NOTHING", "Matcher", "Matches"]
 
@@ -101,13 +102,13 @@ class Matcher:
     """The private set, ready to be searched."""
 
     search: Search
-    originals: Pictures
+    originals: PictureStore
     candidates: int
     nulls: tuple[Null, ...] = DEFAULT_NULLS
 
     def match(
         self,
-        queries: Pictures,
+        queries: Pictures | PictureStore,
         barred: NDArray[np.bool_] | None = None,
         timer: Callable[[str], None] = lambda phase: None,
     ) -> list[Matches]:
@@ -127,7 +128,7 @@ class Matcher:
                 lane.append(found.take(slice(n)))
         return [Matches.join(lane) for lane in parts]
 
-    def copied(self, queries: Pictures, matches: Matches) -> NDArray[np.float64]:
+    def copied(self, queries: Pictures | PictureStore, matches: Matches) -> NDArray[np.float64]:
         """The share of each cell of n queries that shows the private image they match, (n, 16, 16); 0 without a match."""
         parts = [np.zeros((0, 16, 16))]
         for start in range(0, len(queries), _CHUNK):
@@ -148,59 +149,14 @@ class Matcher:
     ) -> list[Matches]:
         framed, moved, parts = self.search.starts(queries.grey, self.candidates, barred, timer)
         sharp = sharpness(queries)
-        whole = self._best(self._follow(queries, framed, _FRAMED_LEVELS, held=True), 0, sharp)
-        coarse = self._best(self._follow(queries, moved, _MOVED_LEVELS), 1, sharp)
-        pointed = self._follow(queries, parts, _PART_LEVELS, regions=True)
+        known = _Known.of(self.originals, framed, moved, parts)
+        whole = self._best(_follow(queries, known, framed, _FRAMED_LEVELS, held=True), 0, sharp)
+        coarse = self._best(_follow(queries, known, moved, _MOVED_LEVELS), 1, sharp)
+        pointed = _follow(queries, known, parts, _PART_LEVELS, regions=True)
         second = self._best(pointed, 1, sharp)
         either = Matches.choose([coarse, second], (second.score > coarse.score).astype(np.int64))
         timer("align")
         return [whole, either, *(self._best(pointed, lane, sharp) for lane in range(2, len(LANES)))]
-
-    def _follow(
-        self,
-        queries: Pictures,
-        starts: Starts,
-        levels: tuple[tuple[int, int, int], ...],
-        *,
-        held: bool = False,
-        regions: bool = False,
-    ) -> _Aligned:
-        """Aligns the starts of n queries, narrows them down, and measures what is left."""
-        n = len(queries)
-        for level, steps, kept in levels:
-            count = starts.image.shape[1]
-            side = min(level, queries.side)
-            template = _negated(reduce(queries.grey, side).repeat_interleave(count, 0), starts.inverted)
-            original = reduce(self.originals.grey[starts.image.clamp_min(0).flatten()], side)
-            if regions:
-                # Where only a part was copied, what lies around it must not pull.
-                template, original = (_detail(part, side / queries.side) for part in (template, original))
-            refined, found = refine(
-                template,
-                original,
-                starts.maps.flatten(0, 1),
-                steps,
-                starts.frames.flatten(0, 1) if held else None,
-                None if starts.weight is None else reduce(starts.weight.flatten(0, 1), side),
-            )
-            ranked = torch.where(starts.image >= 0, found.reshape(n, count), torch.full((n, count), -2.0))
-            best = ranked.topk(min(kept, count), 1).indices
-            starts = starts.moved(refined.reshape(n, count, 2, 3)).take(best)
-        count = starts.image.shape[1]
-        flat = starts.maps.flatten(0, 1)
-        repeated = queries.take(torch.arange(n).repeat_interleave(count))
-        evidence = measure(
-            Pictures(_negated(repeated.grey, starts.inverted), _negated(repeated.colour, starts.inverted)),
-            self.originals.take(starts.image.clamp_min(0).flatten()),
-            flat,
-            regions=regions,
-        )
-        likeness = torch.atanh(starts.likeness.clamp(-_CERTAIN, _CERTAIN)).flatten()[:, None]
-        return _Aligned(
-            starts,
-            figures=[torch.cat([part, likeness], 1) for part in (evidence.whole, *evidence.regions.unbind(1))],
-            overlap=evidence.overlap.reshape(n, count),
-        )
 
     def _best(self, aligned: _Aligned, lane: int, sharp: NDArray[np.float64]) -> Matches:
         """Of each query, whose sharpness is given, the start that scores best in a lane."""
@@ -233,6 +189,77 @@ class _Aligned:
     starts: Starts
     figures: list[Tensor]
     overlap: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """The private pictures that the starts of a chunk name, each once."""
+
+    rows: Tensor
+    pictures: Pictures
+
+    @staticmethod
+    def of(originals: PictureStore, *starts: Starts) -> _Known:
+        rows = torch.from_numpy(np.unique(torch.cat([part.image.clamp_min(0).flatten() for part in starts]).numpy()))
+        return _Known(rows, originals.take(rows))
+
+    def take(self, image: Tensor) -> Pictures:
+        """Those of rows (n, k), one after the other; some picture where there is none."""
+        return self.pictures.take(self._places(image))
+
+    def grey(self, image: Tensor) -> Tensor:
+        """The same, without colour."""
+        return self.pictures.grey[self._places(image)]
+
+    def _places(self, image: Tensor) -> Tensor:
+        return torch.searchsorted(self.rows, image.clamp_min(0).flatten())
+
+
+def _follow(
+    queries: Pictures,
+    known: _Known,
+    starts: Starts,
+    levels: tuple[tuple[int, int, int], ...],
+    *,
+    held: bool = False,
+    regions: bool = False,
+) -> _Aligned:
+    """Aligns the starts of n queries, narrows them down, and measures what is left."""
+    n = len(queries)
+    for level, steps, kept in levels:
+        count = starts.image.shape[1]
+        side = min(level, queries.side)
+        template = _negated(reduce(queries.grey, side).repeat_interleave(count, 0), starts.inverted)
+        original = reduce(known.grey(starts.image), side)
+        if regions:
+            # Where only a part was copied, what lies around it must not pull.
+            template, original = (_detail(part, side / queries.side) for part in (template, original))
+        refined, found = refine(
+            template,
+            original,
+            starts.maps.flatten(0, 1),
+            steps,
+            starts.frames.flatten(0, 1) if held else None,
+            None if starts.weight is None else reduce(starts.weight.flatten(0, 1), side),
+        )
+        ranked = torch.where(starts.image >= 0, found.reshape(n, count), torch.full((n, count), -2.0))
+        best = ranked.topk(min(kept, count), 1).indices
+        starts = starts.moved(refined.reshape(n, count, 2, 3)).take(best)
+    count = starts.image.shape[1]
+    flat = starts.maps.flatten(0, 1)
+    repeated = queries.take(torch.arange(n).repeat_interleave(count))
+    evidence = measure(
+        Pictures(_negated(repeated.grey, starts.inverted), _negated(repeated.colour, starts.inverted)),
+        known.take(starts.image),
+        flat,
+        regions=regions,
+    )
+    likeness = torch.atanh(starts.likeness.clamp(-_CERTAIN, _CERTAIN)).flatten()[:, None]
+    return _Aligned(
+        starts,
+        figures=[torch.cat([part, likeness], 1) for part in (evidence.whole, *evidence.regions.unbind(1))],
+        overlap=evidence.overlap.reshape(n, count),
+    )
 
 
 def _negated(images: Tensor, inverted: Tensor) -> Tensor:

@@ -15,10 +15,13 @@ from torch import Tensor
 from audits.memorisation.descriptor import Encoder
 from audits.memorisation.geometry import Window
 from audits.memorisation.index import EmbeddingIndex
+from audits.memorisation.rows import Rows, as_rows
+from audits.memorisation.store import PictureStore, grey_rows
 
 __all__ = ["Proximity", "share_interval"]
 
 _TIE = 1e-5
+_CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,14 +34,20 @@ class Proximity:
     private_rows: NDArray[np.int64]
 
     @staticmethod
-    def build(encoder: Encoder, private: NDArray[np.float32], holdout: Tensor, seed: int) -> Proximity:
-        """From the private bank (n, windows, d) and comparison images (m, 1, s, s)."""
+    def build(encoder: Encoder, private: Rows | NDArray[np.float32], holdout: PictureStore | Tensor, seed: int) -> Proximity:
+        """From the private bank (n, windows, d) and comparison images, a chunk of either in memory at a time."""
+        private = as_rows(private)
         rng = np.random.default_rng([seed, 0x9A1])
         n = min(len(private), len(holdout))
         mine = np.sort(rng.permutation(len(private))[:n])
         theirs = np.sort(rng.permutation(len(holdout))[:n])
-        bank = encoder.bank(holdout[theirs])[:, :1]
-        return Proximity(encoder, EmbeddingIndex(private[mine][:, :1]), EmbeddingIndex(bank), mine)
+        # Both sides rounded alike, or one would be the nearer by it; in memory, a few hundred bytes an image.
+        sides = [np.empty((n, 1, private.shape[2]), private.dtype) for _ in range(2)]
+        for start in range(0, n, _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            sides[0][rows] = private.take(mine[rows])[:, :1]
+            sides[1][rows] = encoder.bank(grey_rows(holdout, theirs[rows]))[:, :1]
+        return Proximity(encoder, EmbeddingIndex(sides[0]), EmbeddingIndex(sides[1]), mine)
 
     def compare(self, queries: Tensor) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """For queries (n, 1, s, s): 1 nearer to private, 0 to holdout, 1/2 tie; and the nearest image's number.

@@ -16,10 +16,14 @@ from audits.memorisation.private_files import Reader, Writer, create, create_unn
 from audits.memorisation.sealing import Key
 from synguard.errors import IntegrityError
 
-__all__ = ["MemoryRows", "RowWriter", "Rows", "as_rows", "open_rows"]
+__all__ = ["MakeRows", "MemoryRows", "RowWriter", "Rows", "as_rows", "open_rows", "unnamed_rows"]
 
 _HEADER = 4096
 """More than any header of a `.npy` file that we write."""
+_GAP = 2**14
+"""Bytes between wanted rows that are read as well, since a further call would cost more."""
+_SPAN = 2**22
+"""Bytes that are read at once, at most, unless one row is longer."""
 
 
 class Rows(Protocol):
@@ -118,8 +122,13 @@ class _FileRows:
         if len(different) and not 0 <= different[0] <= different[-1] < len(self):
             raise IndexError(f"rows from {different[0]} to {different[-1]} of {len(self)}")
         found = np.empty((len(different), *self.shape[1:]), self.dtype)
-        for first, stop in _runs(different):
-            self._fill(int(different[first]), found[first:stop])
+        size = max(found.dtype.itemsize * math.prod(self.shape[1:]), 1)
+        for first, stop in _runs(different, 1 + _GAP // size, max(_SPAN // size, 1)):
+            start, end = int(different[first]), int(different[stop - 1]) + 1
+            if end - start == stop - first:
+                self._fill(start, found[first:stop])
+            else:
+                found[first:stop] = self.read(start, end)[different[first:stop] - start]
         return found[where.reshape(rows.shape)]
 
     def _fill(self, start: int, out: NDArray[Any]) -> None:
@@ -174,8 +183,20 @@ class RowWriter:
         return _FileRows(self._reopen(), self.shape, self.dtype, self._offset)
 
 
-def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Where ascending different rows follow one another without a gap: start and end of each run."""
-    ends = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = [0, *ends.tolist(), len(rows)]
-    return ((first, stop) for first, stop in itertools.pairwise(edges) if stop > first)
+MakeRows = Callable[[str, tuple[int, ...], DTypeLike], RowWriter]
+"""Starts an array of that name, shape and type: `IndexWriter.rows`, or `unnamed_rows` where nothing is to be kept."""
+
+
+def unnamed_rows(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> RowWriter:
+    """As `RowWriter.unnamed`."""
+    return RowWriter.unnamed(shape, dtype)
+
+
+def _runs(rows: NDArray[np.int64], gap: int, span: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each run of ascending rows that follow one another within `gap`, over `span` rows at most."""
+    ends = np.flatnonzero(np.diff(rows) > gap) + 1
+    for first, stop in itertools.pairwise([0, *ends.tolist(), len(rows)]):
+        while first < stop:
+            cut = min(int(np.searchsorted(rows, rows[first] + span)), stop)
+            yield first, cut
+            first = cut

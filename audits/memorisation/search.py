@@ -6,8 +6,9 @@ that were cropped, turned or shifted. Keypoints: copies that fill a part of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audits.memorisation.descriptor import COARSE, SHARP, Encoder, fit_encoder, pair_map
+from audits.memorisation.folder import StoredIndex
 from audits.memorisation.geometry import DIHEDRAL
-from audits.memorisation.index import EmbeddingIndex
-from audits.memorisation.keypoints import KEYPOINTS, KeypointEncoder, KeypointIndex, Keypoints, fit_keypoints
+from audits.memorisation.index import EmbeddingIndex, SearchNote
+from audits.memorisation.keypoints import KEYPOINTS, KeypointBank, KeypointEncoder, KeypointIndex, fit_keypoints
+from audits.memorisation.pictures import Pictures, working_pictures
+from audits.memorisation.planted import plant
+from audits.memorisation.rows import MakeRows, Rows, unnamed_rows
+from audits.memorisation.store import Joined, PictureStore
+from audits.memorisation.vectors import VectorNote
 from audits.memorisation.voting import vote
 
 __all__ = ["ENCODERS", "Search", "Starts"]
 
 _FRAMED = 4
+_PLANTED = {"jpeg-40": 100, "crop-80": 100}
+"""Copies that an approximate search is tried on."""
 
-ENCODERS = {"version": 3, "coarse": COARSE.identity, "sharp": SHARP.identity, "keypoints": KEYPOINTS}
+ENCODERS = {"version": 4, "coarse": COARSE.identity, "sharp": SHARP.identity, "keypoints": KEYPOINTS}
 """Identity of the encoders: an index made with other ones is refused."""
 _PARTS = 4
 
@@ -56,63 +65,101 @@ class Starts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
-    """Encoders and indexes of a private set."""
+    """Encoders and indexes of a private set. Descriptors lie on disk in float16, which moves likenesses by up to 0.0002."""
 
     coarse: Encoder
     sharp: Encoder
     points: KeypointEncoder
-    windows_bank: NDArray[np.float32]
-    wholes_bank: NDArray[np.float32]
+    windows_bank: Rows
     windows: EmbeddingIndex
     wholes: EmbeddingIndex
     keypoints: KeypointIndex
 
     @staticmethod
-    def build(originals: Tensor, known: Tensor, seed: int) -> Search:
-        """Of private images (n, 1, s, s); encoders are fitted on `known`, which they are part of."""
-        coarse, sharp, points = fit_encoder(COARSE, known, seed), fit_encoder(SHARP, known, seed), fit_keypoints(known, seed)
-        return Search._of(
-            coarse, sharp, points, coarse.bank(originals), sharp.bank(originals), points.keypoints(originals, mirrored=False)
-        )
-
-    @staticmethod
-    def _of(
-        coarse: Encoder,
-        sharp: Encoder,
-        points: KeypointEncoder,
-        windows: NDArray[np.float32],
-        wholes: NDArray[np.float32],
-        keypoints: Keypoints,
+    def build(
+        originals: PictureStore,
+        known: Joined,
+        seed: int,
+        *,
+        make: MakeRows = unnamed_rows,
+        count: int = 10,
+        report: Callable[[str, int, int], None] = lambda phase, done, total: None,
     ) -> Search:
-        indexes = EmbeddingIndex(windows), EmbeddingIndex(wholes), KeypointIndex(keypoints)
-        return Search(coarse, sharp, points, windows, wholes, *indexes)
+        """Of private images, of which a chunk is in memory at a time; `make` starts the arrays that are written.
+
+        Encoders are fitted on a sample of `known`, which the private images are part of. Where there are very many, copies
+        planted of some decide whether an approximate search finds what an exact one does among `count`.
+        """
+        coarse, sharp, points = fit_encoder(COARSE, known, seed), fit_encoder(SHARP, known, seed), fit_keypoints(known, seed)
+        encoders = {"windows": coarse, "wholes": sharp}
+        writers = {
+            name: make(name, (len(originals), len(encoder.design.bank), encoder.dimension), np.float16)
+            for name, encoder in encoders.items()
+        }
+        done = total = 0
+        for chunk in originals.chunks():
+            for name, encoder in encoders.items():
+                writers[name].append(encoder.bank(chunk.grey))
+            # An array's length stands before its rows: counted first, so that no copy of them has to wait elsewhere.
+            total += points.count(chunk.grey)
+            done += len(chunk)
+            report("index", done, len(originals))
+        windows, wholes = (writer.finish() for writer in writers.values())
+        copies = cache(lambda: _planted(originals, seed))
+        return Search(
+            coarse,
+            sharp,
+            points,
+            windows,
+            EmbeddingIndex.choose(windows, lambda: (coarse.queries(copies()[0].grey), copies()[1]), count, seed=seed),
+            EmbeddingIndex.choose(wholes, lambda: (sharp.queries(copies()[0].grey), copies()[1]), _FRAMED, seed=seed),
+            KeypointIndex(KeypointBank.build(points, originals, total, make)),
+        )
 
     @property
     def exact(self) -> bool:
         """Whether every stored vector is compared."""
-        return self.windows.note.probes == self.wholes.note.probes == self.keypoints.vectors.probes == 0
+        return self.windows.note.probes == self.wholes.note.probes == self.keypoints.vectors.note.probes == 0
 
     def describe(self) -> str:
         """How it searches, in sentences for the report."""
         return f"Whole images: {self.wholes.describe()}. Windows: {self.windows.describe()}. {self.keypoints.describe()}."
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All there is to keep, by name; `restore` takes it back."""
-        projections = {"coarse": self.coarse.projection, "sharp": self.sharp.projection, "points": self.points.projection}
-        named = {f"projection-{name}": array for name, array in projections.items()}
-        points = {f"keypoints-{f.name}": getattr(self.keypoints.bank, f.name) for f in fields(Keypoints)}
-        return {**named, "windows": self.windows_bank, "wholes": self.wholes_bank, **points}
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """All there is to keep beside what `build` wrote, by name; `restore` takes both back."""
+        yield "projection-coarse", self.coarse.projection
+        yield "projection-sharp", self.sharp.projection
+        yield "projection-points", self.points.projection
+        yield from ((f"keypoints-{name}", array) for name, array in self.keypoints.bank.arrays().items())
+        for name, index in (("windows", self.windows), ("wholes", self.wholes), ("keypoints", self.keypoints.vectors)):
+            if (lists := index.lists) is not None:
+                yield f"{name}-lists", lists
+
+    @property
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """How each index searches, for the record."""
+        points = asdict(self.keypoints.vectors.note)
+        return {"windows": asdict(self.windows.note), "wholes": asdict(self.wholes.note), "keypoints": points}
 
     @staticmethod
-    def restore(arrays: Mapping[str, NDArray[Any]]) -> Search:
-        """The search whose `arrays` these are. KeyError where one is missing."""
-        return Search._of(
-            Encoder(COARSE, arrays["projection-coarse"]),
-            Encoder(SHARP, arrays["projection-sharp"]),
-            KeypointEncoder(arrays["projection-points"]),
-            arrays["windows"],
-            arrays["wholes"],
-            Keypoints(*(arrays[f"keypoints-{f.name}"] for f in fields(Keypoints))),
+    def restore(stored: StoredIndex, notes: Mapping[str, Mapping[str, Any]]) -> Search:
+        """The search whose arrays and `notes` were stored. KeyError or TypeError where something is missing."""
+        lists = {name: stored.array(f"{name}-lists") if f"{name}-lists" in stored.arrays else None for name in notes}
+        small = (stored.array(f"keypoints-{name}") for name in ("image", "place", "angle", "scale", "sign"))
+        windows, wholes = (
+            EmbeddingIndex(stored.arrays[name], lists=lists[name], note=SearchNote(**notes[name]))
+            for name in ("windows", "wholes")
+        )
+        return Search(
+            Encoder(COARSE, stored.array("projection-coarse")),
+            Encoder(SHARP, stored.array("projection-sharp")),
+            KeypointEncoder(stored.array("projection-points")),
+            stored.arrays["windows"],
+            windows,
+            wholes,
+            KeypointIndex(
+                KeypointBank(stored.arrays["keypoints"], *small), lists["keypoints"], VectorNote(**notes["keypoints"])
+            ),
         )
 
     def starts(
@@ -132,6 +179,14 @@ class Search:
         parts = Starts(guesses.image, guesses.maps, guesses.maps, guesses.support / 10, guesses.inverted, guesses.weight)
         timer("vote")
         return framed, moved, parts
+
+
+def _planted(originals: PictureStore, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
+    """Copies of private images, and the row that each shows."""
+    rng = np.random.default_rng([seed, 0x5A3])
+    rows = [rng.permutation(len(originals))[:n] for n in _PLANTED.values()]
+    pixels = [plant(originals.pixels[some], name, rng) for name, some in zip(_PLANTED, rows, strict=True)]
+    return working_pictures(np.concatenate(pixels)), np.concatenate(rows)
 
 
 def _start(image: NDArray[np.int64], maps: NDArray[np.float64], likeness: NDArray[np.float32]) -> Starts:

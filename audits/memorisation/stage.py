@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from audits.memorisation.blur import blurred, roughened, sharpness
 from audits.memorisation.exact import ExactLookup
-from audits.memorisation.folder import is_index, load_index, save_index
+from audits.memorisation.folder import IndexWriter, StoredIndex, is_index, open_index
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.identity import index_identity
 from audits.memorisation.matching import LANES, Matcher
@@ -25,8 +26,10 @@ from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
+from audits.memorisation.rows import unnamed_rows
 from audits.memorisation.sealing import Key
 from audits.memorisation.search import Search
+from audits.memorisation.store import Joined, PictureStore
 from audits.memorisation.verdict import ENOUGH, Calibration, Found, calibrate, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
@@ -257,13 +260,12 @@ def prepare(
     identity = index_identity(private, calibration, against, config, seed)
     timer = _Timer()
     report = progress or (lambda phase, done, total: None)
-    originals = working_pictures(private.pixels)
     exact = ExactLookup(private.sha256, private.pixels)
     if folder is not None and is_index(folder):
-        arrays, record = load_index(folder, identity, key)
+        stored = open_index(folder, identity, key)
         timer("load")
         try:
-            restored = _restore(private, calibration, against, arrays, record, exact, config, seed, timer)
+            restored = _restore(private, calibration, against, stored, exact, config, seed, timer)
             restored.check_sight(folder)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -271,21 +273,54 @@ def prepare(
             ) from error
         timer("planted again")
         return replace(restored, calibration=replace(restored.calibration, classes=classes))
-    unseen = working_pictures(calibration.pixels)
-    others = working_pictures(against.pixels)
-    seen = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
-    search = Search.build(originals.grey, torch.cat(seen), seed)
+    sets = (private, calibration, against)
+    with ExitStack() as stack:
+        made = None if folder is None else stack.enter_context(IndexWriter(folder, identity, key))
+        prepared = _build(*sets, exact, config, seed, timer, report, made)
+        if made is not None:
+            for name, array in prepared.matcher.search.arrays():
+                made.add(name, array)
+            made.add("calibration", prepared.calibration.scores)
+            made.add("calibration_images", prepared.calibration.images)
+            made.record = _record(prepared)
+    if folder is not None:
+        timer("save")
+    return replace(prepared, calibration=replace(prepared.calibration, classes=classes))
+
+
+def _build(
+    private: ImageSet,
+    calibration: ImageSet,
+    against: ImageSet,
+    exact: ExactLookup,
+    config: MemorisationConfig,
+    seed: int,
+    timer: _Timer,
+    report: Progress,
+    made: IndexWriter | None,
+) -> PreparedMemorisation:
+    """Everything anew; the large arrays go into the folder that is being made, or into files without a name."""
+    originals, unseen = PictureStore(private.pixels), PictureStore(calibration.pixels)
+    others = unseen if against is calibration else PictureStore(against.pixels)
+    search = Search.build(
+        originals,
+        Joined([originals, unseen] + ([] if others is unseen else [others])),
+        seed,
+        make=unnamed_rows if made is None else made.rows,
+        count=config.candidates,
+        report=report,
+    )
     matcher = Matcher(search, originals, config.candidates)
     timer("index")
-    report("index", 1, 1)
-    unrelated, barred = unseen, None
+    unrelated: Pictures | PictureStore = unseen
+    barred = None
     if few := len(unseen) < ENOUGH:
         rows, barred = _unrelated(private, exact, seed)
         unrelated = originals.take(torch.from_numpy(rows))
     matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report))
     timer("unrelated images")
     found = _find(matcher, unseen)
-    calibrated = replace(calibrate(found, _find(matcher, unrelated, barred) if few else found), classes=classes)
+    calibrated = calibrate(found, _find(matcher, unrelated, barred) if few else found)
     timer("calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
@@ -297,7 +332,7 @@ def prepare(
         )
         for i in calibrated.natural
     )
-    proximity = Proximity.build(search.coarse, search.windows_bank, others.grey, seed) if len(others) else None
+    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(others) else None
     prepared = PreparedMemorisation(
         private, matcher, exact, calibrated, proximity, copies, _hosts(calibration), config, seed, timer.seconds
     )
@@ -306,20 +341,12 @@ def prepare(
         counts.append(prepared._plant(name, seed))
         report("planted copies", number + 1, len(TRANSFORMS))
     timer("planted")
-    prepared = replace(prepared, planted_counts=tuple(counts))
-    if folder is not None:
-        save_index(
-            folder,
-            identity,
-            {**search.arrays(), "calibration": calibrated.scores, "calibration_images": calibrated.images},
-            _record(prepared),
-            key,
-        )
-        timer("save")
-    return prepared
+    return replace(prepared, planted_counts=tuple(counts))
 
 
-def _find(matcher: Matcher, queries: Pictures, barred: NDArray[np.bool_] | None = None, timer: Any = None) -> Found:
+def _find(
+    matcher: Matcher, queries: Pictures | PictureStore, barred: NDArray[np.bool_] | None = None, timer: Any = None
+) -> Found:
     """The strongest match of each query, and what of it was copied."""
     lanes = matcher.match(queries, barred, timer) if timer else matcher.match(queries, barred)
     matches, lane = strongest(lanes)
@@ -338,7 +365,11 @@ def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArra
 
 
 def measure_nulls(
-    matcher: Matcher, unseen: Pictures, barred: NDArray[np.bool_] | None, seed: int, report: Progress | None = None
+    matcher: Matcher,
+    unseen: Pictures | PictureStore,
+    barred: NDArray[np.bool_] | None,
+    seed: int,
+    report: Progress | None = None,
 ) -> tuple[Null, ...]:
     """What unseen images show in each lane, blurred and roughened in steps. `barred` as in `Matcher.match`."""
     rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(len(unseen))[:_PER_STEP])
@@ -357,7 +388,7 @@ def measure_nulls(
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     made = prepared.calibration
     return {
-        "search": asdict(prepared.matcher.search.windows.note),
+        "search": prepared.matcher.search.notes,
         "nulls": [asdict(null) for null in prepared.matcher.nulls],
         "calibration": {
             "near": None if math.isinf(made.near) else made.near,
@@ -375,28 +406,28 @@ def _restore(
     private: ImageSet,
     calibration: ImageSet,
     against: ImageSet,
-    arrays: dict[str, NDArray[Any]],
-    record: dict[str, Any],
+    stored: StoredIndex,
     exact: ExactLookup,
     config: MemorisationConfig,
     seed: int,
     timer: _Timer,
 ) -> PreparedMemorisation:
-    search = Search.restore(arrays)
+    record = stored.record
+    search = Search.restore(stored, record["search"])
     nulls = tuple(Null(**{name: _nested(values) for name, values in null.items()}) for null in record["nulls"])
-    matcher = Matcher(search, working_pictures(private.pixels), config.candidates, nulls)
+    matcher = Matcher(search, PictureStore(private.pixels), config.candidates, nulls)
     made = dict(record["calibration"])
     made["natural"] = tuple(made["natural"])
     for name in ("near", "verified"):
         made[name] = math.inf if made[name] is None else float(made[name])
-    others = working_pictures(against.pixels).grey
+    others = PictureStore(against.pixels)
     proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(against) else None
     timer("load")
     return PreparedMemorisation(
         private,
         matcher,
         exact,
-        Calibration(scores=arrays["calibration"], images=arrays["calibration_images"], **made),
+        Calibration(scores=stored.array("calibration"), images=stored.array("calibration_images"), **made),
         proximity,
         tuple(NearCopy(*copy) for copy in record["copies"]),
         _hosts(calibration),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audits.memorisation.keypoints import Keypoints
+from audits.memorisation.keypoints import KeypointBank, Keypoints
 
 __all__ = ["Hypotheses", "vote"]
 
@@ -40,7 +40,7 @@ class Hypotheses:
 
 def vote(
     queries: Keypoints,
-    bank: Keypoints,
+    bank: KeypointBank,
     likeness: NDArray[np.float32],
     rows: NDArray[np.int64],
     count: int,
@@ -54,14 +54,16 @@ def vote(
     """
     n, doubled, depth = likeness.shape
     own = doubled // 2
-    private = bank.place.shape[1]
     query_point = np.broadcast_to((np.arange(doubled) % own)[None, :, None], likeness.shape).reshape(n, -1)
     mirrored = np.broadcast_to((np.arange(doubled) >= own)[None, :, None], likeness.shape).reshape(n, -1)
     # What many private images show as well (the rim of a fundus) tells none of them apart.
     common = np.repeat(likeness[:, :, -1], depth, axis=1)
     likeness, rows = likeness.reshape(n, -1), rows.reshape(n, -1)
-    image, point = rows // private, rows % private
-    negative = np.take_along_axis(queries.sign, query_point, 1) * bank.sign[image.clip(0), point] < 0
+    if len(bank.image) == 0:
+        return _nothing(n, count, side)
+    stored = rows.clip(0)
+    image = np.where(rows >= 0, bank.image[stored], -1).astype(np.int64)
+    negative = np.take_along_axis(queries.sign, query_point, 1) * bank.sign[stored] < 0
     weight = np.maximum(likeness - np.maximum(common, _FLOOR), 0) ** 2 * (rows >= 0)
     if barred is not None:
         weight = weight * ~barred[np.arange(n)[:, None], image.clip(0)]
@@ -70,11 +72,10 @@ def vote(
     there = pairs >= 0
     at = pairs.clip(0)
     who = np.arange(n)[:, None, None]
-    q, p, w = query_point[who, at], point[who, at], np.where(there, weight[who, at], 0.0)
-    source = (chosen // 4).clip(0)
-    maps = _pair_maps(queries, bank, who, q, source, p, (chosen % 4 >= 2))
+    q, p, w = query_point[who, at], stored[who, at], np.where(there, weight[who, at], 0.0)
+    maps = _pair_maps(queries, bank, who, q, p, (chosen % 4 >= 2))
     here = queries.place[who, q].astype(np.float64)
-    there_place = bank.place[source[..., None], p].astype(np.float64)
+    there_place = bank.place[p].astype(np.float64)
     sent = np.einsum("nkiab,nkjb->nkija", maps[..., :2], here) + maps[:, :, :, None, :, 2]
     agrees = (np.abs(sent - there_place[:, :, None]).max(-1) < _NEAR) * w[:, :, None, :]
     support = agrees.sum(-1) * (w > 0)
@@ -94,6 +95,13 @@ def vote(
         support=torch.from_numpy(strength.astype(np.float32)).clamp_min(0),
         weight=_weights(here[kept], queries.scale[who[:, :, 0][..., None], q[kept]], speaks, side),
     )
+
+
+def _nothing(n: int, count: int, side: int) -> Hypotheses:
+    """No hypothesis for n candidates."""
+    image = torch.full((n, count), -1)
+    maps = torch.eye(2, 3).expand(n, count, 2, 3).contiguous()
+    return Hypotheses(image, maps, image >= 0, torch.zeros(n, count), torch.zeros(n, count, 1, side, side))
 
 
 def _tally(
@@ -122,23 +130,22 @@ def _tally(
 
 def _pair_maps(
     queries: Keypoints,
-    bank: Keypoints,
+    bank: KeypointBank,
     who: NDArray[np.int64],
     q: NDArray[np.int64],
-    source: NDArray[np.int64],
     p: NDArray[np.int64],
     mirrored: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """The similarity (n, k, pairs, 2, 3) that takes each matched keypoint of a candidate to its partner."""
-    ratio = bank.scale[source[..., None], p] / queries.scale[who, q]
-    turned = bank.angle[source[..., None], p].astype(np.float64)
+    ratio = bank.scale[p].astype(np.float32) / queries.scale[who, q]
+    turned = bank.angle[p].astype(np.float64)
     own = queries.angle[who, q].astype(np.float64)
     flip = np.where(mirrored, -1.0, 1.0)[..., None]
     # R(turned) diag(1, flip) R(own)^-1, written out.
     angle = turned - flip * own
     cosine, sine = ratio * np.cos(angle), ratio * np.sin(angle)
     linear = np.stack([np.stack([cosine, -flip * sine], -1), np.stack([sine, flip * cosine], -1)], -2)
-    shift = bank.place[source[..., None], p] - np.einsum("nkiab,nkib->nkia", linear, queries.place[who, q])
+    shift = bank.place[p].astype(np.float32) - np.einsum("nkiab,nkib->nkia", linear, queries.place[who, q])
     return np.concatenate([linear, shift[..., None]], -1)
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from audits.memorisation.matching import Matcher
-from audits.memorisation.pictures import working_pictures
 from audits.memorisation.search import Search
 from audits.memorisation.stage import measure_nulls
+from audits.memorisation.store import Joined, PictureStore
 from audits.memorisation.verdict import strongest
 
 SIZE = 64
@@ -64,8 +64,8 @@ def main() -> None:
     args = parser.parse_args()
     images = prepare_module().read_images(args.data, SIZE)
     names = sorted(images)
-    pixels = working_pictures(np.stack([np.asarray(images[name]) for name in names]))
-    matcher = Matcher(Search.build(pixels.grey, pixels.grey, seed=0), pixels, 10)
+    pixels = PictureStore(np.stack([np.asarray(images[name]) for name in names]))
+    matcher = Matcher(Search.build(pixels, Joined([pixels]), seed=0), pixels, 10)
     kept = [line.split(",")[:2] for line in args.keep.read_text().splitlines()[1:]] if args.keep else []
     # What unrelated images show is measured on images that are not known to have a twin.
     lone = np.array([row for row, name in enumerate(names) if name not in {name for pair in kept for name in pair}])

@@ -126,7 +126,7 @@ def index_info(folder: Path, key_file: Path | None = None) -> IndexInfo:
         stored = {name: open_rows(index, name, key) for name in meta["arrays"]}
         arrays = {name: f"{rows.dtype} {' x '.join(map(str, rows.shape))}" for name, rows in stored.items()}
     try:
-        search = SearchNote(**record["search"]).describe() if is_open else None
+        search = SearchNote(**record["search"]["windows"]).describe() if is_open else None
         thresholds = {name: record["calibration"][name] for name in _TOLD} if is_open else None
         planted = {str(name): (int(found), int(n)) for name, n, found, _ in record["planted"]} if is_open else None
         made, identity = str(meta["made"]), dict(meta["identity"])

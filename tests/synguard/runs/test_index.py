@@ -171,7 +171,8 @@ def test_an_audit_uses_it_with_the_key_and_with_no_other(built, world, key, tmp_
     material = read_material(config(None), Path(), silent)
     _, _, again = prepared(key)
     assert "calibration" not in again.seconds
-    assert len(again.search(again.private.pixels[:2]).lane) == 2
+    found = again.search(again.private.pixels[:2]).matches
+    assert found.image.tolist() == [0, 1]
     with pytest.raises(InputError, match="encrypted index"):
         prepared(None)
     assert command("index", "key", tmp_path / "other") == 0
