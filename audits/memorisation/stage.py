@@ -17,16 +17,18 @@ from numpy.typing import NDArray
 
 from audits.memorisation.blur import blurred, roughened, sharpness
 from audits.memorisation.exact import ExactLookup
+from audits.memorisation.experts import Expert
 from audits.memorisation.folder import is_index, load_index, save_index
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.identity import index_identity
+from audits.memorisation.lanes import ExpertLane, ExpertNull, measured_lanes
 from audits.memorisation.matching import LANES, Matcher
 from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.sealing import Key
-from audits.memorisation.search import Search
+from audits.memorisation.search import Named, Search
 from audits.memorisation.verdict import ENOUGH, Calibration, Found, calibrate, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
@@ -74,7 +76,8 @@ Planted = tuple[PlantedCount, ...]
 class Examined:
     """The findings on n candidates, one entry a candidate. `nearest` is a row of the private set, -1 where nothing is near.
 
-    `match` is one of `matching.LANES`; `copied` (n, 16, 16) is the share of each cell that shows the private image.
+    `match` is one of `matching.LANES`, or the name of an expert's lane; `copied` (n, 16, 16) is the share of each cell that
+    shows the private image.
     `closer_to` is "private", "holdout" or "tie"; `cluster` numbers the nearest image of either subset.
     """
 
@@ -141,6 +144,14 @@ class PreparedMemorisation:
     seed: int
     seconds: Mapping[str, float]
     planted_counts: Planted = ()
+    experts: tuple[ExpertLane, ...] = ()
+
+    def describe_search(self) -> str:
+        """How it searches, in sentences for the report."""
+        own = self.matcher.search.describe()
+        if not self.experts:
+            return own
+        return f"{own} Encoders brought along: {', '.join(lane.expert.describe() for lane in self.experts)}."
 
     def examine(self, pixels: NDArray[np.uint8], sha256: Sequence[str]) -> Examined:
         """Findings on pixels (n, size, size, 3) and the digests of their files."""
@@ -150,9 +161,11 @@ class PreparedMemorisation:
         queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
-        found = _find(self.matcher, queries, timer=timer)
-        matches = found.matches
+        found = _find(self.matcher, queries, None, _look(self.experts, pixels), self.experts, timer)
         near, verified = self.calibration.decide(found)
+        p_values = self.calibration.p_values(found.score)
+        found = found.told(near)
+        matches = found.matches
         is_exact = exact >= 0
         nearest = np.where(is_exact, exact, matches.image)
         closer, cluster = np.full(len(pixels), 0.5), np.full(len(pixels), -1, np.int64)
@@ -167,13 +180,13 @@ class PreparedMemorisation:
             flagged=is_exact | verified,
             lane=np.where(is_exact, "exact", np.where(verified, "verified", "none")),
             score=matches.score,
-            p_value=self.calibration.p_values(matches.score),
+            p_value=p_values,
             nearest=nearest,
             transform=np.array(words, dtype=np.str_).reshape(-1),
             copied_area=np.where(is_exact, 1.0, found.area),
             correlation=matches.correlation,
             near_copy=is_exact | near,
-            match=np.array(LANES)[found.lane].reshape(-1),
+            match=np.array([*LANES, *(lane.expert.name for lane in self.experts)])[found.lane].reshape(-1),
             inverted=matches.inverted,
             copied=np.where(is_exact[:, None, None], 1.0, found.copied),
             closer_to=np.where(closer == 0.5, "tie", np.where(closer > 0.5, "private", "holdout")),
@@ -184,7 +197,7 @@ class PreparedMemorisation:
 
     def search(self, pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None) -> Found:
         """The strongest matches of pixels (n, size, size, 3), without those private images that are barred (n, private)."""
-        return _find(self.matcher, working_pictures(pixels), barred)
+        return _find(self.matcher, working_pictures(pixels), barred, _look(self.experts, pixels, barred), self.experts)
 
     def near_copies(self, images: ImageSet) -> list[NearCopy]:
         """Images of another set that show a private image: to be taken out of a holdout, since a twin blinds the test."""
@@ -220,7 +233,7 @@ class PreparedMemorisation:
         groups = self.exact.groups
         same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, rows, strict=True)]
         found = int((verified & np.array(same)).sum())
-        return PlantedCount(name, len(rows), found, tuple(np.round(matches.score, 4).tolist()))
+        return PlantedCount(name, len(rows), found, tuple(np.round(found_again.score, 4).tolist()))
 
     def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
@@ -237,18 +250,21 @@ def prepare(
     key: Key | None = None,
     comparison: ImageSet | None = None,
     progress: Progress | None = None,
+    experts: tuple[Expert, ...] = (),
 ) -> PreparedMemorisation:
     """Indexes the private set, calibrates on unseen images, and plants copies; or loads all that from `folder`.
 
     With a `key` the folder is encrypted. `comparison` are the holdout images that the batch excess is measured against;
-    without it, the calibration images are.
+    without it, the calibration images are. `experts` are those that `config` names, loaded.
     Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
     or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
     """
     if len(private) == 0:
         raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
+    if len(experts) != len(config.experts):
+        raise ValueError(f"experts: found {len(experts)} loaded, expected the {len(config.experts)} that are configured")
     against = calibration if comparison is None else comparison
-    identity = index_identity(private, calibration, against, config, seed)
+    identity = index_identity(private, calibration, against, config, seed, experts)
     timer = _Timer()
     report = progress or (lambda phase, done, total: None)
     originals = working_pictures(private.pixels)
@@ -257,7 +273,7 @@ def prepare(
         arrays, record = load_index(folder, identity, key)
         timer("load")
         try:
-            restored = _restore(private, calibration, against, arrays, record, exact, config, seed, timer)
+            restored = _restore(private, calibration, against, arrays, record, exact, config, seed, timer, experts)
             restored.check_sight(folder)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -270,16 +286,20 @@ def prepare(
     seen = [originals.grey, unseen.grey] + ([] if comparison is None else [others.grey])
     search = Search.build(originals.grey, torch.cat(seen), seed)
     matcher = Matcher(search, originals, config.candidates)
+    lanes = tuple(ExpertLane.build(expert, private.pixels) for expert in experts)
+    named = _look(lanes, calibration.pixels)
     timer("index")
     report("index", 1, 1)
-    unrelated, barred = unseen, None
+    unrelated, barred, named_unrelated = unseen, None, named
     if few := len(unseen) < ENOUGH:
         rows, barred = _unrelated(private, exact, seed)
         unrelated = originals.take(torch.from_numpy(rows))
-    matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report))
+        named_unrelated = _look(lanes, private.pixels[rows], barred)
+    matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report, named_unrelated))
+    lanes = measured_lanes(lanes, named_unrelated)
     timer("unrelated images")
-    found = _find(matcher, unseen)
-    calibrated = calibrate(found, _find(matcher, unrelated, barred) if few else found)
+    found = _find(matcher, unseen, None, named, lanes)
+    calibrated = calibrate(found, _find(matcher, unrelated, barred, named_unrelated, lanes) if few else found)
     timer("calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(
@@ -293,7 +313,17 @@ def prepare(
     )
     proximity = Proximity.build(search.coarse, search.windows_bank, others.grey, seed) if len(others) else None
     prepared = PreparedMemorisation(
-        private, matcher, exact, calibrated, proximity, copies, _hosts(calibration), config, seed, timer.seconds
+        private,
+        matcher,
+        exact,
+        calibrated,
+        proximity,
+        copies,
+        _hosts(calibration),
+        config,
+        seed,
+        timer.seconds,
+        experts=lanes,
     )
     counts = []
     for number, name in enumerate(TRANSFORMS):
@@ -305,7 +335,7 @@ def prepare(
         save_index(
             folder,
             identity,
-            {**search.arrays(), "calibration": calibrated.scores},
+            {**search.arrays(), "calibration": calibrated.scores, **{lane.expert.name: lane.bank for lane in lanes}},
             _record(prepared),
             key,
         )
@@ -313,14 +343,31 @@ def prepare(
     return prepared
 
 
-def _find(matcher: Matcher, queries: Pictures, barred: NDArray[np.bool_] | None = None, timer: Any = None) -> Found:
-    """The strongest match of each query, and what of it was copied."""
-    lanes = matcher.match(queries, barred, timer) if timer else matcher.match(queries, barred)
-    matches, lane = strongest(lanes)
+def _look(
+    lanes: Sequence[ExpertLane], pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None
+) -> tuple[Named, ...]:
+    """What each expert names for the images."""
+    return tuple(lane.look(pixels, barred) for lane in lanes)
+
+
+def _find(
+    matcher: Matcher,
+    queries: Pictures,
+    barred: NDArray[np.bool_] | None,
+    named: Sequence[Named],
+    experts: Sequence[ExpertLane],
+    timer: Callable[[str], None] = lambda phase: None,
+) -> Found:
+    """The strongest match of each query, what of it was copied, and the strongest of what the experts `named`."""
+    if experts:
+        timer("experts")
+    matches, lane = strongest(matcher.match(queries, barred, timer, named))
     copied = matcher.copied(queries, matches)
-    if timer:
-        timer("align")
-    return Found(matches, lane, copied)
+    timer("align")
+    if not experts:
+        return Found(matches, lane, copied)
+    theirs = [expert.matches(seen) for expert, seen in zip(experts, named, strict=True)]
+    return Found(matches, lane, copied, *strongest(theirs))
 
 
 def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -332,16 +379,22 @@ def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArra
 
 
 def measure_nulls(
-    matcher: Matcher, unseen: Pictures, barred: NDArray[np.bool_] | None, seed: int, report: Progress | None = None
+    matcher: Matcher,
+    unseen: Pictures,
+    barred: NDArray[np.bool_] | None,
+    seed: int,
+    report: Progress | None = None,
+    named: Sequence[Named] = (),
 ) -> tuple[Null, ...]:
-    """What unseen images show in each lane, blurred and roughened in steps. `barred` as in `Matcher.match`."""
+    """What unseen images show in each lane, blurred and roughened in steps. `barred` and `named` as in `Matcher.match`."""
     rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(len(unseen))[:_PER_STEP])
     chosen = unseen.take(torch.from_numpy(rows))
     levels: list[list[tuple[float, NDArray[np.float64]]]] = [[] for _ in LANES]
     for number, step in enumerate(STEPS if len(chosen) else ()):
         seen = blurred(roughened(chosen, step.noise, seed), step.blur)
         level = float(np.median(sharpness(seen)))
-        for lane, found in zip(levels, matcher.match(seen, None if barred is None else barred[rows]), strict=True):
+        bars = None if barred is None else barred[rows]
+        for lane, found in zip(levels, matcher.match(seen, bars, named=[part.take(rows) for part in named]), strict=True):
             lane.append((level, found.figures[found.image >= 0]))
         if report is not None:
             report("unrelated images", number + 1, len(STEPS))
@@ -350,7 +403,9 @@ def measure_nulls(
 
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     made = prepared.calibration
+    nulls = [None if lane.null is None else asdict(lane.null) for lane in prepared.experts]
     return {
+        **({"experts": nulls} if nulls else {}),
         "search": asdict(prepared.matcher.search.windows.note),
         "nulls": [asdict(null) for null in prepared.matcher.nulls],
         "calibration": {
@@ -375,10 +430,17 @@ def _restore(
     config: MemorisationConfig,
     seed: int,
     timer: _Timer,
+    experts: tuple[Expert, ...],
 ) -> PreparedMemorisation:
     search = Search.restore(arrays)
     nulls = tuple(Null(**{name: _nested(values) for name, values in null.items()}) for null in record["nulls"])
     matcher = Matcher(search, working_pictures(private.pixels), config.candidates, nulls)
+    lanes = tuple(
+        ExpertLane.of(
+            expert, arrays[expert.name], None if null is None else ExpertNull(**{k: tuple(v) for k, v in null.items()})
+        )
+        for expert, null in zip(experts, record["experts"] if experts else (), strict=True)
+    )
     made = dict(record["calibration"])
     made["natural"] = tuple(made["natural"])
     for name in ("near", "verified"):
@@ -398,6 +460,7 @@ def _restore(
         seed,
         timer.seconds,
         tuple(PlantedCount(name, n, found, tuple(scores)) for name, n, found, scores in record["planted"]),
+        lanes,
     )
 
 

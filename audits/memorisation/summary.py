@@ -68,7 +68,7 @@ def summarise(
             "review_needs": _review_needs(len(examined), len(made.scores)),
         },
         "index": {
-            "kind": prepared.matcher.search.describe(),
+            "kind": prepared.describe_search(),
             "device": prepared.matcher.search.windows.device,
             "dimension": prepared.matcher.search.windows.dimension,
             "images": prepared.matcher.search.windows.images,

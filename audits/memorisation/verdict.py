@@ -28,11 +28,32 @@ ENOUGH = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The strongest match of each query over all lanes: the match, its lane, the area (n, 16, 16) that was copied."""
+    """The strongest match of each query over all lanes: the match, its lane, the area (n, 16, 16) that was copied.
+
+    Verdicts come from these. `named` is the strongest match over the lanes of the experts, of lane `expert`; without an
+    alignment it is never a copy, however large its score, and it never hides a match that is one.
+    """
 
     matches: Matches
     lane: NDArray[np.int64]
     copied: NDArray[np.float64]
+    named: Matches | None = None
+    expert: NDArray[np.int64] | None = None
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """The largest score over all lanes, those of the experts too (n,): p-values are drawn from it."""
+        own = self.matches.score
+        return own if self.named is None else np.maximum(own, self.named.score)
+
+    def told(self, near: NDArray[np.bool_]) -> Found:
+        """What is told of each query: of those that are no near copies, an expert's match where its score is larger."""
+        if self.named is None or self.expert is None:
+            return self
+        theirs = ~near & (self.named.score > self.matches.score)
+        matches = Matches.choose([self.matches, self.named], theirs.astype(np.int64))
+        copied = np.where(theirs[:, None, None], 0.0, self.copied)
+        return Found(matches, np.where(theirs, len(LANES) + self.expert, self.lane), copied)
 
     @property
     def area(self) -> NDArray[np.float64]:
@@ -48,13 +69,23 @@ class Found:
 
     def take(self, rows: NDArray[np.int64]) -> Found:
         """Those of some queries."""
-        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows])
+        named = None if self.named is None else self.named.take(rows)
+        expert = None if self.expert is None else self.expert[rows]
+        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows], named, expert)
 
     @staticmethod
     def join(parts: list[Found]) -> Found:
         """One after the other."""
         lane, copied = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lane", "copied"))
-        return Found(Matches.join([part.matches for part in parts]), lane, copied)
+        named = [part.named for part in parts if part.named is not None]
+        expert = [part.expert for part in parts if part.expert is not None]
+        return Found(
+            Matches.join([part.matches for part in parts]),
+            lane,
+            copied,
+            Matches.join(named) if named else None,
+            np.concatenate(expert) if expert else None,
+        )
 
 
 def strongest(lanes: list[Matches]) -> tuple[Matches, NDArray[np.int64]]:
@@ -95,7 +126,7 @@ def calibrate(unseen: Found, background: Found) -> Calibration:
     verified, near = tail_threshold(source, VERIFIED_RATE), tail_threshold(source, NEAR_RATE)
     # A tail that reaches far although its bulk does not is made of real twins: they would blind the test.
     twins = unseen.sound & (scores > verified)
-    kept = scores[~twins]
+    kept = unseen.score[~twins]
     # Matches that are not sound are never called, however large their score.
     largest = scores[~twins & unseen.sound].max(initial=-np.inf)
     near, verified = max(near, float(largest)), max(verified, float(largest) + _MARGIN)
