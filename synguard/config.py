@@ -130,7 +130,7 @@ class GeneratorConfig(_Config):
 
 
 class ExpertConfig(_Config):
-    """An encoder that the user brings for the copy search: a local file that must have this sha256. Nothing is downloaded."""
+    """An encoder that the user brings for the copy search: a local file, known by its sha256. Nothing is downloaded."""
 
     kind: Literal["sscd", "timm", "open-clip"]
     """A TorchScript file of SSCD; weights of a network of timm (DINOv2 among them); weights of OpenCLIP."""

@@ -52,7 +52,7 @@ class ExpertNull:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpertLane:
-    """An expert, the private images as it sees them (n, 1, dimension), and its null; without one it names but does not score."""
+    """An expert, its embeddings of the private images (n, 1, dimension), and its null; without one it does not score."""
 
     expert: Expert
     bank: NDArray[np.float32]

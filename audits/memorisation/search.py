@@ -171,7 +171,7 @@ class Search:
     def _also(
         self, seen: Named, whole: NDArray[np.float32], coarse: NDArray[np.float32], framed: Starts, moved: Starts
     ) -> tuple[Starts, Starts]:
-        """The starts, and those at the image that an expert names: as it sees it, and as our own windows would start there."""
+        """The starts, and those at the image that an expert names: as it sees it, and as our windows would start there."""
         image, own = seen.image[:, None], FRAMES[seen.view][:, None]
         _, _, _, likeness = self.wholes.compare(whole, image)
         seen_so = _start(image, own, likeness)
