@@ -13,22 +13,18 @@ Every one embeds a fixed number of images at a time, so features do not depend o
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor
 from torch.nn import functional
 
 from audits.diagnostic.brought import load_script
 from audits.diagnostic.model import TrainedModel, in_chunks
+from audits.weights import read_tensors
 from synguard.config import FidelityConfig
 from synguard.errors import InputError
 from synguard.protocols import Embedder, Images
@@ -135,7 +131,7 @@ class InceptionFeatures:
         if not weights.is_file():
             raise InputError.of(f"{key}: {weights}", "nothing", wanted)
         data = weights.read_bytes()
-        state = _inception_state(weights, data)
+        state = read_tensors(weights, data, "Inception weights")
         try:
             from torchmetrics.image.fid import NoTrainInceptionV3
 
@@ -160,19 +156,6 @@ class InceptionFeatures:
     def _features(self, images: Tensor) -> Tensor:
         found: Tensor = self._network((images * 255).round().to(torch.uint8))
         return found
-
-
-def _inception_state(path: Path, data: bytes) -> dict[str, Tensor]:
-    """The tensors of a weight file, safetensors or torch's own; a pickle with anything else in it is refused."""
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_tensors(data))
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError.of(path, "a file that is not a set of tensors", "Inception weights") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError.of(path, "something else than a set of tensors", "Inception weights")
-    return dict(state)
 
 
 def make_embedder(config: FidelityConfig, base: Path, device: str = "cpu") -> Embedder:

@@ -14,6 +14,7 @@ __all__ = [
     "CurveConfig",
     "DataSource",
     "DenoiserConfig",
+    "ExpertConfig",
     "FidelityConfig",
     "GeneratorConfig",
     "LabelsConfig",
@@ -128,6 +129,25 @@ class GeneratorConfig(_Config):
         return self
 
 
+class ExpertConfig(_Config):
+    """An encoder that the user brings for the copy search: a local file, known by its sha256. Nothing is downloaded."""
+
+    kind: Literal["sscd", "timm", "open-clip"]
+    """A TorchScript file of SSCD; weights of a network of timm (DINOv2 among them); weights of OpenCLIP."""
+    path: str
+    sha256: Annotated[str, Field(pattern="^(sha256:)?[0-9a-fA-F]{64}$")]
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")] | None = None
+    """The architecture, by the name that timm or OpenCLIP gives it. No address of a hub."""
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> ExpertConfig:
+        if (self.model is None) != (self.kind == "sscd"):
+            found = "nothing" if self.model is None else repr(self.model)
+            wanted = "no model, since the file holds it" if self.kind == "sscd" else "the name of an architecture"
+            raise ValueError(f"model: found {found}, expected {wanted} for kind {self.kind!r}")
+        return self
+
+
 class MemorisationConfig(_Config):
     """The memorisation audit."""
 
@@ -138,6 +158,8 @@ class MemorisationConfig(_Config):
     """Candidates examined at once; changes speed and memory only."""
     index_key: str | None = None
     """Key file (`synguard index key FILE`): the index of the private set is encrypted at rest."""
+    experts: tuple[ExpertConfig, ...] = ()
+    """Encoders that search beside synguard's own."""
 
 
 class MembershipConfig(_Config):

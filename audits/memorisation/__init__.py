@@ -7,8 +7,9 @@ nearest private images, a sharp score of the detail they share, and a verdict ca
 
 from audits.memorisation.calibration import review_list
 from audits.memorisation.pairs import pair_pictures
+from audits.memorisation.preparation import prepare
 from audits.memorisation.score import CELLS
-from audits.memorisation.stage import Examined, NearCopy, Planted, PlantedCount, PreparedMemorisation, prepare
+from audits.memorisation.stage import Examined, NearCopy, Planted, PlantedCount, PreparedMemorisation
 from audits.memorisation.summary import summarise
 
 __all__ = [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
+from audits.memorisation.experts import Expert
 from audits.memorisation.search import ENCODERS
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
@@ -13,13 +15,22 @@ __all__ = ["holdout_identity", "index_identity", "private_identity"]
 
 
 def index_identity(
-    private: ImageSet, calibration: ImageSet, comparison: ImageSet, config: MemorisationConfig, seed: int
+    private: ImageSet,
+    calibration: ImageSet,
+    comparison: ImageSet,
+    config: MemorisationConfig,
+    seed: int,
+    experts: Sequence[Expert] = (),
 ) -> dict[str, Any]:
     """All that must be the same for an index to be used again."""
+    # Experts count by their content, not by where their files lie.
+    configuration = config.model_dump(exclude={"batch_size", "index_key", "experts"})
+    if experts:
+        configuration["experts"] = [expert.identity for expert in experts]
     return {
         **private_identity(private),
         **holdout_identity(calibration, comparison),
-        "configuration": config.model_dump(exclude={"batch_size", "index_key"}),
+        "configuration": configuration,
         "seed": seed,
     }
 

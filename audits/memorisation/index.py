@@ -161,6 +161,11 @@ class EmbeddingIndex:
         listed, view, window = (np.take_along_axis(part, order, 1) for part in (listed, view, window))
         return listed, view, window, np.take_along_axis(likeness, order, 1)
 
+    def compare(self, queries: NDArray[np.float32], images: NDArray[np.int64]) -> Found:
+        """Best view, window and likeness of given images (n, m), as `candidates` has them; of image -1 they mean nothing."""
+        likeness, view, window = self._engine.score(queries, images)
+        return images, view, window, likeness
+
     def _hits(self, queries: NDArray[np.float32], right: NDArray[np.int64], count: int) -> int:
         """For how many queries the right image is among the candidates."""
         return int((self.candidates(queries, count)[0] == right[:, None]).any(1).sum())

@@ -5,7 +5,7 @@ Calibration images, planted copies and candidates all take it, so that the calib
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -20,7 +20,7 @@ from audits.memorisation.geometry import reduce
 from audits.memorisation.null import DEFAULT_NULLS, Null
 from audits.memorisation.pictures import Pictures
 from audits.memorisation.score import FIGURES, NOWHERE, REGIONS, copied_area, measure
-from audits.memorisation.search import Search, Starts
+from audits.memorisation.search import Named, Search, Starts
 from audits.memorisation.store import PictureStore
 
 __all__ = ["LANES", "NOTHING", "Matcher", "Matches"]
@@ -111,8 +111,9 @@ class Matcher:
         queries: Pictures | PictureStore,
         barred: NDArray[np.bool_] | None = None,
         timer: Callable[[str], None] = lambda phase: None,
+        named: Sequence[Named] = (),
     ) -> list[Matches]:
-        """The best match of n queries in each of the `LANES`.
+        """The best match of n queries in each of the `LANES`. Images that experts `named` are aligned too.
 
         Works through fixed chunks, padded to full size, so that no result depends on how many images come at once.
         """
@@ -124,7 +125,8 @@ class Matcher:
             if barred is not None:
                 bars = np.zeros((_CHUNK, len(self.originals)), dtype=bool)
                 bars[:n] = barred[start : start + n]
-            for lane, found in zip(parts, self._match_chunk(chunk.padded(_CHUNK), bars, timer), strict=True):
+            seen = [part.take(slice(start, start + _CHUNK)).padded(_CHUNK) for part in named]
+            for lane, found in zip(parts, self._match_chunk(chunk.padded(_CHUNK), bars, timer, seen), strict=True):
                 lane.append(found.take(slice(n)))
         return [Matches.join(lane) for lane in parts]
 
@@ -145,9 +147,13 @@ class Matcher:
         return np.concatenate(parts)
 
     def _match_chunk(
-        self, queries: Pictures, barred: NDArray[np.bool_] | None, timer: Callable[[str], None]
+        self,
+        queries: Pictures,
+        barred: NDArray[np.bool_] | None,
+        timer: Callable[[str], None],
+        named: Sequence[Named],
     ) -> list[Matches]:
-        framed, moved, parts = self.search.starts(queries.grey, self.candidates, barred, timer)
+        framed, moved, parts = self.search.starts(queries.grey, self.candidates, barred, timer, named)
         sharp = sharpness(queries)
         known = _Known.of(self.originals, framed, moved, parts)
         whole = self._best(_follow(queries, known, framed, _FRAMED_LEVELS, held=True), 0, sharp)

@@ -6,8 +6,8 @@ that were cropped, turned or shifted. Keypoints: copies that fill a part of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from audits.memorisation.store import Joined, PictureStore
 from audits.memorisation.vectors import VectorNote
 from audits.memorisation.voting import vote
 
-__all__ = ["ENCODERS", "Search", "Starts"]
+__all__ = ["ENCODERS", "FRAMES", "Named", "Search", "Starts"]
 
 _FRAMED = 4
 _PLANTED = {"jpeg-40": 100, "crop-80": 100}
@@ -55,12 +55,40 @@ class Starts:
         """The same starts with other maps."""
         return Starts(self.image, maps, self.frames, self.likeness, self.inverted, self.weight)
 
+    def joined(self, more: Starts) -> Starts:
+        """These and more starts of the same queries, none of them weighted."""
+        names = [f.name for f in fields(Starts) if f.name != "weight"]
+        return Starts(*(torch.cat([getattr(self, name), getattr(more, name)], 1) for name in names))
+
+    def without(self, dropped: Tensor) -> Starts:
+        """The same starts, some of them (n, k) emptied."""
+        return replace(self, image=torch.where(dropped, -1, self.image))
+
     def take(self, chosen: Tensor) -> Starts:
         """Some starts of each query, (n, kept)."""
         row = torch.arange(len(chosen))[:, None]
         weight = None if self.weight is None else self.weight[row, chosen]
         image, maps, frames = self.image[row, chosen], self.maps[row, chosen], self.frames[row, chosen]
         return Starts(image, maps, frames, self.likeness[row, chosen], self.inverted[row, chosen], weight)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Named:
+    """What an expert takes for the nearest private image of n queries (-1: none), in which dihedral view, with figures."""
+
+    image: NDArray[np.int64]
+    view: NDArray[np.int64]
+    figures: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Named:
+        """Those of some queries."""
+        return Named(self.image[rows], self.view[rows], self.figures[rows])
+
+    def padded(self, n: int) -> Named:
+        """Followed by queries without an image, `n` in all."""
+        more = n - len(self.image)
+        image, view = np.pad(self.image, (0, more), constant_values=-1), np.pad(self.view, (0, more))
+        return Named(image, view, np.pad(self.figures, ((0, more), (0, 0))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,22 +191,44 @@ class Search:
         )
 
     def starts(
-        self, images: Tensor, count: int, barred: NDArray[np.bool_] | None, timer: Callable[[str], None]
+        self,
+        images: Tensor,
+        count: int,
+        barred: NDArray[np.bool_] | None,
+        timer: Callable[[str], None],
+        named: Sequence[Named] = (),
     ) -> tuple[Starts, Starts, Starts]:
-        """Where to start for images (n, 1, s, s): in the frame, moved, and in parts."""
+        """Where to start for images (n, 1, s, s): in the frame, moved, and in parts. What is `named` is tried as well."""
         whole, coarse = self.sharp.queries(images), self.coarse.queries(images)
         points = self.points.keypoints(images, mirrored=True)
         timer("embed")
         image, view, _, likeness = self.wholes.candidates(whole, _FRAMED, barred)
-        framed = _start(image, _FRAMES[view], likeness)
+        framed = _start(image, FRAMES[view], likeness)
         image, view, window, likeness = self.windows.candidates(coarse, count, barred)
         moved = _start(image, _PAIR_MAPS[view, window], likeness)
+        for seen in named:
+            framed, moved = self._also(seen, whole, coarse, framed, moved)
         found = self.keypoints.search(points, barred)
         timer("search")
         guesses = vote(points, self.keypoints.bank, *found, count=_PARTS, side=images.shape[-1], barred=barred)
         parts = Starts(guesses.image, guesses.maps, guesses.maps, guesses.support / 10, guesses.inverted, guesses.weight)
         timer("vote")
         return framed, moved, parts
+
+    def _also(
+        self, seen: Named, whole: NDArray[np.float32], coarse: NDArray[np.float32], framed: Starts, moved: Starts
+    ) -> tuple[Starts, Starts]:
+        """The starts, and those at the image that an expert names: as it sees it, and as our windows would start there."""
+        image, own = seen.image[:, None], FRAMES[seen.view][:, None]
+        _, _, _, likeness = self.wholes.compare(whole, image)
+        seen_so = _start(image, own, likeness)
+        # Where our own search has a start already, a second one would push another image out.
+        same = (framed.image == seen_so.image) & (framed.frames == seen_so.frames).all(-1).all(-1)
+        framed = framed.joined(seen_so.without(same.any(1, keepdim=True)))
+        _, view, window, likeness = self.windows.compare(coarse, image)
+        guided = _start(image, _PAIR_MAPS[view, window], likeness)
+        guided = guided.without((moved.image == guided.image).any(1, keepdim=True))
+        return framed, moved.joined(guided).joined(_start(image, own, likeness))
 
 
 def _planted(originals: PictureStore, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
@@ -195,7 +245,8 @@ def _start(image: NDArray[np.int64], maps: NDArray[np.float64], likeness: NDArra
     return Starts(torch.from_numpy(image), started, started, torch.from_numpy(likeness), upright)
 
 
-_FRAMES: NDArray[np.float64] = np.concatenate([np.linalg.inv(DIHEDRAL), np.zeros((8, 2, 1))], axis=2)
+FRAMES: NDArray[np.float64] = np.concatenate([np.linalg.inv(DIHEDRAL), np.zeros((8, 2, 1))], axis=2)
+"""Maps (8, 2, 3) from a candidate's frame to a private image's that one of the candidate's dihedral views shows whole."""
 _PAIR_MAPS: NDArray[np.float64] = np.stack(
     [np.stack([pair_map(view, window) for window in range(len(COARSE.bank))]) for view in range(8 * len(COARSE.views))]
 )

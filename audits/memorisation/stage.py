@@ -1,49 +1,34 @@
-"""The memorisation stage: prepare once for a private set and a holdout, then examine candidates in any number of batches."""
+"""The memorisation stage: what `preparation` made of a private set and a holdout examines candidates, batch by batch."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from audits.memorisation.blur import blurred, roughened, sharpness
 from audits.memorisation.exact import ExactLookup
-from audits.memorisation.folder import IndexWriter, StoredIndex, is_index, open_index
 from audits.memorisation.geometry import describe_transform
-from audits.memorisation.identity import index_identity
+from audits.memorisation.lanes import ExpertLane
 from audits.memorisation.matching import LANES, Matcher
-from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import TRANSFORMS, plant
 from audits.memorisation.proximity import Proximity
-from audits.memorisation.rows import unnamed_rows
-from audits.memorisation.sealing import Key
-from audits.memorisation.search import Search
-from audits.memorisation.store import Joined, PictureStore
-from audits.memorisation.verdict import ENOUGH, Calibration, Found, calibrate, strongest
+from audits.memorisation.search import Named
+from audits.memorisation.store import PictureStore
+from audits.memorisation.verdict import Calibration, Found, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
-from synguard.errors import EvidenceError, IntegrityError
+from synguard.errors import IntegrityError
 
-__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "measure_nulls", "prepare"]
+__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "Timer", "find", "look"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, how much is done, and of how much."""
-
-_BACKGROUND = 300
-_PER_STEP = 150
-"""Unseen images at each step of blur and noise."""
-_HOSTS = 100
 _PLANTED_AGAIN = 5
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
 _ALIKE = 0.8
@@ -77,7 +62,8 @@ Planted = tuple[PlantedCount, ...]
 class Examined:
     """The findings on n candidates, one entry a candidate. `nearest` is a row of the private set, -1 where nothing is near.
 
-    `match` is one of `matching.LANES`; `copied` (n, 16, 16) is the share of each cell that shows the private image.
+    `match` is one of `matching.LANES`, or the name of an expert's lane; `copied` (n, 16, 16) is the share of each cell that
+    shows the private image.
     `closer_to` is "private", "holdout" or "tie"; `cluster` numbers the nearest image of either subset.
     """
 
@@ -144,18 +130,28 @@ class PreparedMemorisation:
     seed: int
     seconds: Mapping[str, float]
     planted_counts: Planted = ()
+    experts: tuple[ExpertLane, ...] = ()
+
+    def describe_search(self) -> str:
+        """How it searches, in sentences for the report."""
+        own = self.matcher.search.describe()
+        if not self.experts:
+            return own
+        return f"{own} Encoders brought along: {', '.join(lane.expert.describe() for lane in self.experts)}."
 
     def examine(self, pixels: NDArray[np.uint8], sha256: Sequence[str]) -> Examined:
         """Findings on pixels (n, size, size, 3) and the digests of their files."""
         if pixels.shape[1:] != self.private.pixels.shape[1:]:
             raise ValueError(f"pixels: found shape {pixels.shape[1:]}, expected {self.private.pixels.shape[1:]}")
-        timer = _Timer()
+        timer = Timer()
         queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
-        found = _find(self.matcher, queries, timer=timer)
-        matches = found.matches
+        found = find(self.matcher, queries, None, look(self.experts, pixels), self.experts, timer)
         near, verified = self.calibration.decide(found)
+        p_values = self.calibration.p_values(found.score, found.image)
+        found = found.told(near)
+        matches = found.matches
         is_exact = exact >= 0
         nearest = np.where(is_exact, exact, matches.image)
         closer, cluster = np.full(len(pixels), 0.5), np.full(len(pixels), -1, np.int64)
@@ -170,13 +166,13 @@ class PreparedMemorisation:
             flagged=is_exact | verified,
             lane=np.where(is_exact, "exact", np.where(verified, "verified", "none")),
             score=matches.score,
-            p_value=self.calibration.p_values(matches.score, matches.image),
+            p_value=p_values,
             nearest=nearest,
             transform=np.array(words, dtype=np.str_).reshape(-1),
             copied_area=np.where(is_exact, 1.0, found.area),
             correlation=matches.correlation,
             near_copy=is_exact | near,
-            match=np.array(LANES)[found.lane].reshape(-1),
+            match=np.array([*LANES, *(lane.expert.name for lane in self.experts)])[found.lane].reshape(-1),
             inverted=matches.inverted,
             # In steps of 1/255, as rows of a batch keep it.
             copied=np.where(is_exact[:, None, None], 1.0, np.rint(found.copied * 255) / 255),
@@ -188,7 +184,7 @@ class PreparedMemorisation:
 
     def search(self, pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None) -> Found:
         """The strongest matches of pixels (n, size, size, 3), without those private images that are barred (n, private)."""
-        return _find(self.matcher, working_pictures(pixels), barred)
+        return find(self.matcher, working_pictures(pixels), barred, look(self.experts, pixels, barred), self.experts)
 
     def near_copies(self, images: ImageSet) -> list[NearCopy]:
         """Images of another set that show a private image: to be taken out of a holdout, since a twin blinds the test."""
@@ -199,12 +195,12 @@ class PreparedMemorisation:
         """How many planted copies are found, per transform, by the same path; those of `prepare` where `seed` is its own."""
         if self.planted_counts and seed in (None, self.seed):
             return self.planted_counts
-        return tuple(self._plant(name, self.seed if seed is None else seed) for name in TRANSFORMS)
+        return tuple(self.plant(name, self.seed if seed is None else seed) for name in TRANSFORMS)
 
     def check_sight(self, where: Path) -> None:
         """IntegrityError where planted copies are not found as recorded: thresholds that were moved blind the audit."""
         for count in self.planted_counts:
-            again = self._plant(count.transform, self.seed, most=_PLANTED_AGAIN)
+            again = self.plant(count.transform, self.seed, most=_PLANTED_AGAIN)
             whole = len(count.scores) == count.n >= again.n
             alike = whole and np.isclose(again.scores, count.scores[: again.n], atol=0.05).mean() >= _ALIKE
             if not alike or count.found > sum(score > self.calibration.verified for score in count.scores):
@@ -213,7 +209,8 @@ class PreparedMemorisation:
                     "expected one that nobody changed; build it anew"
                 )
 
-    def _plant(self, name: str, seed: int, most: int | None = None) -> PlantedCount:
+    def plant(self, name: str, seed: int, most: int | None = None) -> PlantedCount:
+        """Plants copies of private images under one transform, at `most` that many, and counts those that are found."""
         rng = np.random.default_rng([seed, 0x91A, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")])
         n = min(self.config.planted_per_transform, len(self.private))
         rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
@@ -224,230 +221,41 @@ class PreparedMemorisation:
         groups = self.exact.groups
         same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, rows, strict=True)]
         found = int((verified & np.array(same)).sum())
-        return PlantedCount(name, len(rows), found, tuple(np.round(matches.score, 4).tolist()))
+        return PlantedCount(name, len(rows), found, tuple(np.round(found_again.score, 4).tolist()))
 
     def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
         return NearCopy(file, private, float(found.score[row]), str(found.transform[row]))
 
 
-def prepare(
-    private: ImageSet,
-    calibration: ImageSet,
-    *,
-    config: MemorisationConfig,
-    seed: int,
-    folder: Path | None,
-    key: Key | None = None,
-    comparison: ImageSet | None = None,
-    classes: NDArray[np.str_] | None = None,
-    progress: Progress | None = None,
-) -> PreparedMemorisation:
-    """Indexes the private set, calibrates on unseen images, and plants copies; or loads all that from `folder`.
-
-    With a `key` the folder is encrypted. `comparison` are the holdout images that the batch excess is measured against;
-    without it, the calibration images are. `classes` holds one label per private image, "" for none: p-values are drawn by
-    the class of the private image that is matched, where that has enough calibration images. The folder does not depend
-    on them, since it records which private image each calibration image matches.
-    Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
-    or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
-    """
-    if len(private) == 0:
-        raise EvidenceError(f"{private.name}: found 0 images, expected at least 1 to audit against")
-    if classes is not None and len(classes) != len(private):
-        raise ValueError(f"classes: found {len(classes)} labels, expected {len(private)}, one per private image")
-    against = calibration if comparison is None else comparison
-    identity = index_identity(private, calibration, against, config, seed)
-    timer = _Timer()
-    report = progress or (lambda phase, done, total: None)
-    exact = ExactLookup(private.sha256, private.pixels)
-    if folder is not None and is_index(folder):
-        stored = open_index(folder, identity, key)
-        timer("load")
-        try:
-            restored = _restore(private, calibration, against, stored, exact, config, seed, timer)
-            restored.check_sight(folder)
-        except (KeyError, TypeError, ValueError) as error:
-            raise IntegrityError(
-                f"{folder}: found a record of another form, expected an index that nobody changed; build it anew"
-            ) from error
-        timer("planted again")
-        return replace(restored, calibration=replace(restored.calibration, classes=classes))
-    sets = (private, calibration, against)
-    with ExitStack() as stack:
-        made = None if folder is None else stack.enter_context(IndexWriter(folder, identity, key))
-        prepared = _build(*sets, exact, config, seed, timer, report, made)
-        if made is not None:
-            for name, array in prepared.matcher.search.arrays():
-                made.add(name, array)
-            made.add("calibration", prepared.calibration.scores)
-            made.add("calibration_images", prepared.calibration.images)
-            made.record = _record(prepared)
-    if folder is not None:
-        timer("save")
-    return replace(prepared, calibration=replace(prepared.calibration, classes=classes))
+def look(
+    lanes: Sequence[ExpertLane], pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None
+) -> tuple[Named, ...]:
+    """What each expert names for the images."""
+    return tuple(lane.look(pixels, barred) for lane in lanes)
 
 
-def _build(
-    private: ImageSet,
-    calibration: ImageSet,
-    against: ImageSet,
-    exact: ExactLookup,
-    config: MemorisationConfig,
-    seed: int,
-    timer: _Timer,
-    report: Progress,
-    made: IndexWriter | None,
-) -> PreparedMemorisation:
-    """Everything anew; the large arrays go into the folder that is being made, or into files without a name."""
-    originals, unseen = PictureStore(private.pixels), PictureStore(calibration.pixels)
-    others = unseen if against is calibration else PictureStore(against.pixels)
-    search = Search.build(
-        originals,
-        Joined([originals, unseen] + ([] if others is unseen else [others])),
-        seed,
-        make=unnamed_rows if made is None else made.rows,
-        count=config.candidates,
-        report=report,
-    )
-    matcher = Matcher(search, originals, config.candidates)
-    timer("index")
-    unrelated: Pictures | PictureStore = unseen
-    barred = None
-    if few := len(unseen) < ENOUGH:
-        rows, barred = _unrelated(private, exact, seed)
-        unrelated = originals.take(torch.from_numpy(rows))
-    matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report))
-    timer("unrelated images")
-    found = _find(matcher, unseen)
-    calibrated = calibrate(found, _find(matcher, unrelated, barred) if few else found)
-    timer("calibration")
-    report("calibration", len(unseen), len(unseen))
-    copies = tuple(
-        NearCopy(
-            calibration.files[i],
-            private.files[found.matches.image[i]],
-            float(found.matches.score[i]),
-            describe_transform(found.matches.maps[i], inverted=bool(found.matches.inverted[i])),
-        )
-        for i in calibrated.natural
-    )
-    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(others) else None
-    prepared = PreparedMemorisation(
-        private, matcher, exact, calibrated, proximity, copies, _hosts(calibration), config, seed, timer.seconds
-    )
-    counts = []
-    for number, name in enumerate(TRANSFORMS):
-        counts.append(prepared._plant(name, seed))
-        report("planted copies", number + 1, len(TRANSFORMS))
-    timer("planted")
-    return replace(prepared, planted_counts=tuple(counts))
-
-
-def _find(
-    matcher: Matcher, queries: Pictures | PictureStore, barred: NDArray[np.bool_] | None = None, timer: Any = None
-) -> Found:
-    """The strongest match of each query, and what of it was copied."""
-    lanes = matcher.match(queries, barred, timer) if timer else matcher.match(queries, barred)
-    matches, lane = strongest(lanes)
-    copied = matcher.copied(queries, matches)
-    if timer:
-        timer("align")
-    return Found(matches, lane, copied)
-
-
-def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Some private images, and which ones each is not to be compared with: those of its patient, and its duplicates."""
-    rows = np.sort(np.random.default_rng([seed, 0xBAC]).permutation(len(private))[:_BACKGROUND])
-    _, groups = np.unique([group.hex() for group in exact.groups], return_inverse=True)
-    _, patients = np.unique(private.patients, return_inverse=True)
-    return rows, (patients[rows, None] == patients[None]) | (groups[rows, None] == groups[None])
-
-
-def measure_nulls(
+def find(
     matcher: Matcher,
-    unseen: Pictures | PictureStore,
+    queries: Pictures | PictureStore,
     barred: NDArray[np.bool_] | None,
-    seed: int,
-    report: Progress | None = None,
-) -> tuple[Null, ...]:
-    """What unseen images show in each lane, blurred and roughened in steps. `barred` as in `Matcher.match`."""
-    rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(len(unseen))[:_PER_STEP])
-    chosen = unseen.take(torch.from_numpy(rows))
-    levels: list[list[tuple[float, NDArray[np.float64]]]] = [[] for _ in LANES]
-    for number, step in enumerate(STEPS if len(chosen) else ()):
-        seen = blurred(roughened(chosen, step.noise, seed), step.blur)
-        level = float(np.median(sharpness(seen)))
-        for lane, found in zip(levels, matcher.match(seen, None if barred is None else barred[rows]), strict=True):
-            lane.append((level, found.figures[found.image >= 0]))
-        if report is not None:
-            report("unrelated images", number + 1, len(STEPS))
-    return tuple(Null.measure(steps, default) for steps, default in zip(levels, DEFAULT_NULLS, strict=True))
+    named: Sequence[Named],
+    experts: Sequence[ExpertLane],
+    timer: Callable[[str], None] = lambda phase: None,
+) -> Found:
+    """The strongest match of each query, what of it was copied, and the strongest of what the experts `named`."""
+    if experts:
+        timer("experts")
+    matches, lane = strongest(matcher.match(queries, barred, timer, named))
+    copied = matcher.copied(queries, matches)
+    timer("align")
+    if not experts:
+        return Found(matches, lane, copied)
+    theirs = [expert.matches(seen) for expert, seen in zip(experts, named, strict=True)]
+    return Found(matches, lane, copied, *strongest(theirs))
 
 
-def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
-    made = prepared.calibration
-    return {
-        "search": prepared.matcher.search.notes,
-        "nulls": [asdict(null) for null in prepared.matcher.nulls],
-        "calibration": {
-            "near": None if math.isinf(made.near) else made.near,
-            "verified": None if math.isinf(made.verified) else made.verified,
-            "natural": made.natural,
-            "held_on": made.held_on,
-        },
-        "copies": [[c.file, c.private, c.score, c.transform] for c in prepared.calibration_copies],
-        "planted": [[c.transform, c.n, c.found, c.scores] for c in prepared.planted_counts],
-        "seconds": dict(prepared.seconds),
-    }
-
-
-def _restore(
-    private: ImageSet,
-    calibration: ImageSet,
-    against: ImageSet,
-    stored: StoredIndex,
-    exact: ExactLookup,
-    config: MemorisationConfig,
-    seed: int,
-    timer: _Timer,
-) -> PreparedMemorisation:
-    record = stored.record
-    search = Search.restore(stored, record["search"])
-    nulls = tuple(Null(**{name: _nested(values) for name, values in null.items()}) for null in record["nulls"])
-    matcher = Matcher(search, PictureStore(private.pixels), config.candidates, nulls)
-    made = dict(record["calibration"])
-    made["natural"] = tuple(made["natural"])
-    for name in ("near", "verified"):
-        made[name] = math.inf if made[name] is None else float(made[name])
-    others = PictureStore(against.pixels)
-    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(against) else None
-    timer("load")
-    return PreparedMemorisation(
-        private,
-        matcher,
-        exact,
-        Calibration(scores=stored.array("calibration"), images=stored.array("calibration_images"), **made),
-        proximity,
-        tuple(NearCopy(*copy) for copy in record["copies"]),
-        _hosts(calibration),
-        config,
-        seed,
-        timer.seconds,
-        tuple(PlantedCount(name, n, found, tuple(scores)) for name, n, found, scores in record["planted"]),
-    )
-
-
-def _hosts(calibration: ImageSet) -> NDArray[np.uint8]:
-    """Images of other patients that planted copies are mixed with."""
-    return calibration.pixels[:_HOSTS]
-
-
-def _nested(values: list[Any]) -> tuple[Any, ...]:
-    return tuple(tuple(part) if isinstance(part, list) else part for part in values)
-
-
-class _Timer:
+class Timer:
     """Adds up the seconds of named phases."""
 
     def __init__(self) -> None:
@@ -455,6 +263,7 @@ class _Timer:
         self._last = time.perf_counter()
 
     def __call__(self, phase: str) -> None:
+        """Ends a phase, which began where the last one ended."""
         now = time.perf_counter()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now

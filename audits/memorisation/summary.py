@@ -69,7 +69,7 @@ def summarise(
             "review_needs": _review_needs(len(examined), made.smallest_p_value),
         },
         "index": {
-            "kind": prepared.matcher.search.describe(),
+            "kind": prepared.describe_search(),
             "device": prepared.matcher.search.windows.device,
             "dimension": prepared.matcher.search.windows.dimension,
             "images": prepared.matcher.search.windows.images,

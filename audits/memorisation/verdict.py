@@ -32,11 +32,38 @@ ENOUGH = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """The strongest match of each query over all lanes: the match, its lane, the area (n, 16, 16) that was copied."""
+    """The strongest match of each query over all lanes: the match, its lane, the area (n, 16, 16) that was copied.
+
+    Verdicts come from these. `named` is the strongest match over the lanes of the experts, of lane `expert`; without an
+    alignment it is never a copy, however large its score, and it never hides a match that is one.
+    """
 
     matches: Matches
     lane: NDArray[np.int64]
     copied: NDArray[np.float64]
+    named: Matches | None = None
+    expert: NDArray[np.int64] | None = None
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """The largest score over all lanes, those of the experts too (n,): p-values are drawn from it."""
+        own = self.matches.score
+        return own if self.named is None else np.maximum(own, self.named.score)
+
+    @property
+    def image(self) -> NDArray[np.int64]:
+        """The private image that the largest score is of, -1 for none (n,)."""
+        own = self.matches
+        return own.image if self.named is None else np.where(own.score >= self.named.score, own.image, self.named.image)
+
+    def told(self, near: NDArray[np.bool_]) -> Found:
+        """What is told of each query: of those that are no near copies, an expert's match where its score is larger."""
+        if self.named is None or self.expert is None:
+            return self
+        theirs = ~near & (self.named.score > self.matches.score)
+        matches = Matches.choose([self.matches, self.named], theirs.astype(np.int64))
+        copied = np.where(theirs[:, None, None], 0.0, self.copied)
+        return Found(matches, np.where(theirs, len(LANES) + self.expert, self.lane), copied)
 
     @property
     def area(self) -> NDArray[np.float64]:
@@ -52,13 +79,23 @@ class Found:
 
     def take(self, rows: NDArray[np.int64]) -> Found:
         """Those of some queries."""
-        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows])
+        named = None if self.named is None else self.named.take(rows)
+        expert = None if self.expert is None else self.expert[rows]
+        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows], named, expert)
 
     @staticmethod
     def join(parts: list[Found]) -> Found:
         """One after the other."""
         lane, copied = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lane", "copied"))
-        return Found(Matches.join([part.matches for part in parts]), lane, copied)
+        named = [part.named for part in parts if part.named is not None]
+        expert = [part.expert for part in parts if part.expert is not None]
+        return Found(
+            Matches.join([part.matches for part in parts]),
+            lane,
+            copied,
+            Matches.join(named) if named else None,
+            np.concatenate(expert) if expert else None,
+        )
 
 
 def strongest(lanes: list[Matches]) -> tuple[Matches, NDArray[np.int64]]:
@@ -138,10 +175,12 @@ def calibrate(unseen: Found, background: Found) -> Calibration:
     enough = len(unseen.lane) >= ENOUGH
     scores = unseen.matches.score
     source = scores if enough else background.matches.score
-    verified, near = tail_threshold(source, VERIFIED_RATE), tail_threshold(source, NEAR_RATE)
+    near, verified = _tails(source)
     # A tail that reaches far although its bulk does not is made of real twins: they would blind the test.
     twins = unseen.sound & (scores > verified)
-    kept, images = scores[~twins], unseen.matches.image[~twins]
+    if enough and twins.any():
+        near, verified = _tails(scores[~twins])
+    kept, images = unseen.score[~twins], unseen.image[~twins]
     order = np.argsort(kept, kind="stable")
     # Matches that are not sound are never called, however large their score.
     largest = scores[~twins & unseen.sound].max(initial=-np.inf)
@@ -154,3 +193,8 @@ def calibrate(unseen: Found, background: Found) -> Calibration:
         held_on="calibration" if enough else "private",
         images=images[order],
     )
+
+
+def _tails(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """The thresholds of near and of verified copies, by the tail of the scores of unseen images."""
+    return tail_threshold(scores, NEAR_RATE), tail_threshold(scores, VERIFIED_RATE)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audits.memorisation.stage import PreparedMemorisation, prepare
+from audits.memorisation.preparation import prepare
+from audits.memorisation.stage import PreparedMemorisation
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
 

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from audits.memorisation.matching import Matcher
+from audits.memorisation.preparation import measure_nulls
 from audits.memorisation.search import Search
-from audits.memorisation.stage import measure_nulls
 from audits.memorisation.store import Joined, PictureStore
 from audits.memorisation.verdict import strongest
 

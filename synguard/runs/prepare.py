@@ -11,6 +11,7 @@ from audits.embedding import make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
 from audits.memorisation import NearCopy, PreparedMemorisation
+from audits.memorisation.experts import Expert, load_experts
 from audits.memorisation.folder import HOLDOUT_NOTE, read_note, write_note
 from audits.memorisation.sealing import Key
 from synguard.config import RunConfig
@@ -51,7 +52,8 @@ def prepare(
 ) -> Prepared:
     """Build or load everything. `index` and `diagnostic_folder` are reused where they hold what this run needs."""
     key = index_key(config, base)
-    roles, near, prepared = prepare_memorisation(material, config, index, key, progress)
+    experts = load_experts(config.audits.memorisation.experts, base, device)
+    roles, near, prepared = prepare_memorisation(material, config, index, key, progress, experts)
     progress("check the split", 0, 1)
     valid = validity(material.private, roles, conditions=material.schema, config=config.audits.membership, seed=config.seed)
     progress("check the split", 1, 1)
@@ -80,7 +82,12 @@ def index_key(config: RunConfig, base: Path) -> Key | None:
 
 
 def prepare_memorisation(
-    material: Material, config: RunConfig, index: Path, key: Key | None, progress: Progress
+    material: Material,
+    config: RunConfig,
+    index: Path,
+    key: Key | None,
+    progress: Progress,
+    experts: tuple[Expert, ...] = (),
 ) -> tuple[HoldoutRoles, tuple[NearCopy, ...], PreparedMemorisation]:
     """The calibrated index, and the holdout's roles without their near copies of private images.
 
@@ -98,6 +105,7 @@ def prepare_memorisation(
         comparison=material.holdout,
         classes=material.private_classes,
         progress=progress,
+        experts=experts,
     )
     recorded = read_note(index, HOLDOUT_NOTE, key)
     if recorded is not None:
