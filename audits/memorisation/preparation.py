@@ -172,12 +172,10 @@ def _build(
         timer.seconds,
         experts=lanes,
     )
-    counts = []
-    for number, name in enumerate(TRANSFORMS):
-        counts.append(prepared.plant(name, seed))
-        report("planted copies", number + 1, len(TRANSFORMS))
+    counts = prepared.plant(seed)
     timer("planted")
-    return replace(prepared, planted_counts=tuple(counts))
+    report("planted copies", len(TRANSFORMS), len(TRANSFORMS))
+    return replace(prepared, planted_counts=counts)
 
 
 def _unrelated(private: ImageSet, exact: ExactLookup, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -195,12 +195,13 @@ class PreparedMemorisation:
         """How many planted copies are found, per transform, by the same path; those of `prepare` where `seed` is its own."""
         if self.planted_counts and seed in (None, self.seed):
             return self.planted_counts
-        return tuple(self.plant(name, self.seed if seed is None else seed) for name in TRANSFORMS)
+        return self.plant(self.seed if seed is None else seed)
 
     def check_sight(self, where: Path) -> None:
         """IntegrityError where planted copies are not found as recorded: thresholds that were moved blind the audit."""
+        planted = {count.transform: count for count in self.plant(self.seed, most=_PLANTED_AGAIN)}
         for count in self.planted_counts:
-            again = self.plant(count.transform, self.seed, most=_PLANTED_AGAIN)
+            again = planted[count.transform]
             whole = len(count.scores) == count.n >= again.n
             alike = whole and np.isclose(again.scores, count.scores[: again.n], atol=0.05).mean() >= _ALIKE
             if not alike or count.found > sum(score > self.calibration.verified for score in count.scores):
@@ -209,19 +210,30 @@ class PreparedMemorisation:
                     "expected one that nobody changed; build it anew"
                 )
 
-    def plant(self, name: str, seed: int, most: int | None = None) -> PlantedCount:
-        """Plants copies of private images under one transform, at `most` that many, and counts those that are found."""
+    def plant(self, seed: int, most: int | None = None) -> Planted:
+        """Plants copies of private images, at `most` that many a transform, and counts those that are found.
+
+        All are searched at once: the search fills its chunks.
+        """
+        sources, copies = zip(*(self._copies(name, seed, most) for name in TRANSFORMS), strict=True)
+        found = self.search(np.concatenate(copies))
+        _, verified = self.calibration.decide(found)
+        rows, named = np.concatenate(sources), found.matches.image
+        groups = np.array([group.hex() for group in self.exact.groups])
+        right = verified & (named >= 0) & (groups[named] == groups[rows])
+        scores = np.round(found.score, 4)
+        cuts = np.cumsum([len(part) for part in sources])[:-1]
+        return tuple(
+            PlantedCount(name, len(hits), int(hits.sum()), tuple(values.tolist()))
+            for name, hits, values in zip(TRANSFORMS, np.split(right, cuts), np.split(scores, cuts), strict=True)
+        )
+
+    def _copies(self, name: str, seed: int, most: int | None) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Rows of the private images that are copied under a transform, and the copies."""
         rng = np.random.default_rng([seed, 0x91A, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")])
         n = min(self.config.planted_per_transform, len(self.private))
         rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
-        copies = plant(self.private.pixels[rows], name, rng, self.hosts)
-        found_again = self.search(copies)
-        matches = found_again.matches
-        _, verified = self.calibration.decide(found_again)
-        groups = self.exact.groups
-        same = [m >= 0 and groups[m] == groups[row] for m, row in zip(matches.image, rows, strict=True)]
-        found = int((verified & np.array(same)).sum())
-        return PlantedCount(name, len(rows), found, tuple(np.round(found_again.score, 4).tolist()))
+        return rows, plant(self.private.pixels[rows], name, rng, self.hosts)
 
     def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
