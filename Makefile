@@ -27,12 +27,12 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest -m 'not system'
+	$(BIN)/python -m pytest -m 'not system' --durations=15
 
 # Debian packages, a real browser and the long truth tables. A skip counts as a failure here.
 test-system: $(STAMP)
 	tests/system/install
-	SYNGUARD_NO_SKIPS=1 $(BIN)/python -m pytest -m system
+	SYNGUARD_NO_SKIPS=1 $(BIN)/python -m pytest -m system --durations=15
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/clean_pass_chance.py
