@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from audits.membership.difficulty import Difficulty
 from audits.membership.probe import Arm, Roles, Scores, sample_patients
@@ -62,6 +61,9 @@ class Restored:
 
 def restore(autoencoder: Autoencoder, pixels: Images) -> Restored:
     """The errors of restored images. SSIM: Wang et al. 2004, doi:10.1109/TIP.2003.819861, mean over the colours."""
+    # Half of what a command takes to start, and most commands have no autoencoder to look at.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     squared, structural = [np.zeros(0)], [np.zeros(0)]
     for start in range(0, len(pixels), _BLOCK):
         block = pixels[start : start + _BLOCK]
