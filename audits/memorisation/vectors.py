@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import faiss
@@ -18,13 +18,17 @@ from audits.memorisation.rows import Rows
 __all__ = ["EXACT_UP_TO", "NearestVectors", "VectorNote"]
 
 EXACT_UP_TO = 100_000
-"""Stored vectors up to which every one is compared, in memory."""
+"""Stored vectors up to which every one is compared."""
+IN_MEMORY_UP_TO = 1_000_000
+"""Stored vectors that are held in memory where all are compared."""
 
 _LISTS = 4096
 _SAMPLE = 400
 _NOISE = 0.5
 """Length of the noise on sampled vectors of length 1: a likeness of 0.9 to where they come from."""
 _RECALL = 0.98
+_SAME = 1e-3
+"""Likenesses that differ by less are the same: stored vectors are rounded."""
 _PROBES = (16, 32, 64, 128)
 _LISTED = 4
 """Vectors taken from the lists for one that is asked for, to be compared exactly."""
@@ -47,8 +51,9 @@ class VectorNote:
 class NearestVectors:
     """Search by inner product over unit vectors, rows (n, 1, d) in memory or on disk, float32 or float16.
 
-    Up to `above` of them are held in memory and compared exactly, on the GPU where there is one. Beyond, lists name what
-    may be near and the stored vectors decide; where lists lose too much, all vectors are read for each search.
+    Up to `above` of them are compared exactly, on the GPU where there is one. Beyond, lists name what may be near and the
+    stored vectors decide. Where lists lose too much, every one is compared after all: in memory up to `IN_MEMORY_UP_TO`,
+    beyond by reading all for each search.
     """
 
     def __init__(
@@ -63,9 +68,11 @@ class NearestVectors:
         self.vectors = vectors
         self.note = note or VectorNote(len(vectors))
         self._lists = None if lists is None else Lists.load(lists, vectors)
-        self._flat = _flat(vectors) if len(vectors) <= (EXACT_UP_TO if above is None else above) else None
-        if self._flat is None and note is None:
+        few = len(vectors) <= (EXACT_UP_TO if above is None else above)
+        if not few and note is None:
             self._choose(seed)
+        small = few or (self._lists is None and len(vectors) <= IN_MEMORY_UP_TO)
+        self._flat = _flat(vectors) if small else None
 
     @property
     def lists(self) -> NDArray[np.uint8] | None:
@@ -91,7 +98,8 @@ class NearestVectors:
         if self._flat is not None:
             likeness, rows = self._flat.search(np.ascontiguousarray(queries), depth)
             return likeness, rows
-        parts = [self._listed(queries[start : start + _AT_ONCE], depth) for start in range(0, len(queries), _AT_ONCE)]
+        find = self._all if self._lists is None else partial(self._listed, self._lists)
+        parts = [find(queries[start : start + _AT_ONCE], depth) for start in range(0, len(queries), _AT_ONCE)]
         likeness, rows = (np.concatenate(side) for side in zip(*parts, strict=True))
         order = np.argsort(-likeness, axis=1, kind="stable")[:, :depth]
         missing = depth - order.shape[1]
@@ -106,34 +114,42 @@ class NearestVectors:
     def _engine(self) -> Engine:
         return make_engine(self.vectors, "auto")
 
-    def _listed(self, queries: NDArray[np.float32], depth: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _all(self, queries: NDArray[np.float32], depth: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest of all, each read and compared, in no order."""
+        return self._engine.nearest(queries[:, None], min(depth, len(self.vectors)), None)
+
+    def _listed(
+        self, lists: Lists, queries: NDArray[np.float32], depth: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """What may be nearest, with its exact likeness, in no order."""
-        if self._lists is None:
-            return self._engine.nearest(queries[:, None], min(depth, len(self.vectors)), None)
-        _, listed = self._lists.search(queries, _LISTED * depth, self.note.probes)
+        _, listed = lists.search(queries, _LISTED * depth, self.note.probes)
         stored = self.vectors.take(listed.clip(0))[:, :, 0].astype(np.float32)
         return np.where(listed >= 0, (stored @ queries[:, :, None])[:, :, 0], np.float32(-2)), listed
 
     def _choose(self, seed: int) -> None:
-        """Lists, and as many probes as find altered vectors again; none where no number does."""
+        """Lists, and as many probes as find what exact search finds for altered vectors; none where no number does."""
         count = len(self.vectors)
-        self._lists = build_lists(self.vectors, min(_LISTS, max(count // 64, 1)), seed)
+        lists = build_lists(self.vectors, min(_LISTS, max(count // 64, 1)), seed)
+        altered = self._altered(seed)
+        nearest = self._all(altered, 1)[0].max(1)
         for probes in _PROBES:
-            self.note = VectorNote(count, probes, self._lists.lists)
-            self.note = replace(self.note, recall=self._recall_of_copies(seed))
+            self.note = VectorNote(count, probes, lists.lists)
+            found = self._listed(lists, altered, 1)[0].max(1)
+            self.note = replace(self.note, recall=float((found > nearest - _SAME).mean()))
             if self.note.recall >= _RECALL:
+                self._lists = lists
                 return
-        self._lists, self.note = None, replace(self.note, probes=0)
+        self.note = replace(self.note, probes=0)
 
-    def _recall_of_copies(self, seed: int) -> float:
+    def _altered(self, seed: int) -> NDArray[np.float32]:
+        """Some of the vectors, with noise (m, d)."""
         rng = np.random.default_rng([seed, 0x5EC])
-        rows = rng.permutation(len(self.vectors))[:_SAMPLE]
-        known = self.vectors.take(rows)[:, 0].astype(np.float32)
+        known = self.vectors.take(rng.permutation(len(self.vectors))[:_SAMPLE])[:, 0].astype(np.float32)
         noise = rng.standard_normal(known.shape).astype(np.float32)
         noise *= _NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
-        altered = known + noise
+        altered: NDArray[np.float32] = known + noise
         altered /= np.linalg.norm(altered, axis=1, keepdims=True)
-        return float((self.search(altered, 1)[1][:, 0] == rows).mean())
+        return altered
 
 
 def _flat(vectors: Rows) -> Any:

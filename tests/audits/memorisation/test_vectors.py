@@ -29,8 +29,9 @@ STORED, QUERIES = unit(1, 3000, 1, 16), unit(2, 40, 16)
 
 
 @pytest.mark.parametrize("rows", [MemoryRows, on_disk])
-@pytest.mark.parametrize("above", [10_000, 100])
-def test_exact_search_is_a_plain_product(rows, above, monkeypatch):
+@pytest.mark.parametrize(("above", "held"), [(10_000, 10_000), (100, 10_000), (100, 100)])
+def test_exact_search_is_a_plain_product(rows, above, held, monkeypatch):
+    monkeypatch.setattr(vectors_module, "IN_MEMORY_UP_TO", held)
     monkeypatch.setattr(vectors_module, "_PROBES", (1,))
     monkeypatch.setattr(vectors_module, "_RECALL", 1.1)
     index = NearestVectors(rows(STORED), above=above)
@@ -54,6 +55,13 @@ def test_lists_are_kept_and_used_again(monkeypatch):
     assert all((a == b).all() for a, b in zip(index.search(QUERIES, 5), (likeness, found), strict=True))
     stored = STORED.astype(np.float16).astype(np.float32)[found, 0]
     assert np.allclose(likeness, np.einsum("md,mkd->mk", QUERIES, stored), atol=1e-5)
+
+
+def test_vectors_that_many_images_share_do_not_speak_against_lists(monkeypatch):
+    monkeypatch.setattr(vectors_module, "_RECALL", 0.9)
+    shared = np.concatenate([np.repeat(STORED[:1], 1500, axis=0), STORED[:1500]])
+    index = NearestVectors(on_disk(shared), above=100)
+    assert index.note.recall >= 0.9
 
 
 @pytest.mark.parametrize("n", [0, 3])
