@@ -27,6 +27,8 @@ _SAMPLE = 400
 _NOISE = 0.5
 """Length of the noise on sampled vectors of length 1: a likeness of 0.9 to where they come from."""
 _RECALL = 0.98
+_DEPTH = 16
+"""Vectors that are asked for in the trial: as many as a keypoint asks for."""
 _SAME = 1e-3
 """Likenesses that differ by less are the same: stored vectors are rounded."""
 _PROBES = (16, 32, 64, 128)
@@ -134,7 +136,7 @@ class NearestVectors:
         nearest = self._all(altered, 1)[0].max(1)
         for probes in _PROBES:
             self.note = VectorNote(count, probes, lists.lists)
-            found = self._listed(lists, altered, 1)[0].max(1)
+            found = self._listed(lists, altered, _DEPTH)[0].max(1)
             self.note = replace(self.note, recall=float((found > nearest - _SAME).mean()))
             if self.note.recall >= _RECALL:
                 self._lists = lists
