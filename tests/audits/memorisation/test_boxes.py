@@ -24,6 +24,8 @@ SIZE, SIDE = 64, 22
 """Boxes of 35 % of the side, 12 % of the area."""
 CONFIG = MemorisationConfig(planted_per_transform=12)
 PRIVATE, UNSEEN = textures(120, 1, SIZE), textures(60, 3, SIZE)
+BEFORE = "1ef4dc87f043dad51177574813c6a3034ee7d0febad2bb903b01ade9411ca70a"
+"""Digest of a set without boxes, by the version before there were any."""
 UNMARKED = 20
 """The last private images have no box."""
 
@@ -176,7 +178,9 @@ def test_what_lies_outside_of_the_box_has_no_part_in_the_evidence():
     other = np.where(within.numpy()[:, 0, :, :, None] > 0, candidate, 255 - UNSEEN[:8])
     first, second = (working_pictures(pixels) for pixels in (candidate, other.astype(np.uint8)))
     originals = working_pictures(private)
-    assert torch.equal(measure(first, originals, maps, within=within).whole, measure(second, originals, maps, within=within).whole)
+    assert torch.equal(
+        measure(first, originals, maps, within=within).whole, measure(second, originals, maps, within=within).whole
+    )
     assert torch.equal(copied_area(first, originals, maps, within), copied_area(second, originals, maps, within))
     itself = measure(originals, originals, maps, within=within)
     assert (itself.whole[:, :3] > 5).all()
