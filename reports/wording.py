@@ -67,7 +67,9 @@ STATE_WORDS: Mapping[str, str] = MappingProxyType(
 LANES: Mapping[str, str] = MappingProxyType(
     {"exact": "exact copy", "verified": "verified copy", "none": "alike", "review": "for review"}
 )
-MATCHES: Mapping[str, str] = MappingProxyType({"framed": "in the same frame", "moved": "moved", "part": "a part of it"})
+MATCHES: Mapping[str, str] = MappingProxyType(
+    {"framed": "in the same frame", "moved": "moved", "part": "a part of it", "box": "the marked lesion"}
+)
 
 _GROUPS: Mapping[str, str] = MappingProxyType(
     {"accepted": "in what would be released", "copies": "as copies", "labels": "for their labels"}
@@ -99,6 +101,7 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "flip v": "mirrored top to bottom",
         "identity": "unchanged",
         "jpeg": "JPEG-compressed at quality {}",
+        "lesion pasted": "the marked lesion pasted into another image",
         "mirror": "mirrored",
         "mirrored": "mirrored",
         "mirrored horizontal": "mirrored left to right",
@@ -121,7 +124,9 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
     }
 )
 _HEAD = re.compile(r"([a-z][a-z0-9_.]+)(?: \(([^()]*)\))?: ")
-_STEP = re.compile(r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?")
+_STEP = re.compile(
+    r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically|pasted))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?"
+)
 
 STANDING_LIMITS = (
     "The findings hold for exactly these images, this private set and this model, as their digests name them.",

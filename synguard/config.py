@@ -42,6 +42,8 @@ class DataSource(_Config):
     path: str
     patient: str | None = None
     """Metadata column with the patient id; without it each image counts as a patient of its own."""
+    box: str | None = None
+    """Metadata column with a box around what is marked in the image (a lesion), `x y width height` in pixels of the file."""
 
 
 class AttributeConfig(_Config):

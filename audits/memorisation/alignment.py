@@ -75,12 +75,14 @@ def refine(
     steps: int,
     frame: Tensor | None = None,
     focus: Tensor | None = None,
+    least: float = _MIN_OVERLAP,
 ) -> tuple[Tensor, Tensor]:
     """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
 
     Returns the best maps met on the way and their correlations (n,). Gain and bias are free; saturated points of the
     template do not count, since a brightened copy has lost them. With `frame` (n, 2, 3), only maps near it count; with
-    `focus` (n, 1, s, s), points count by that weight: where the rest of the image shows something else.
+    `focus` (n, 1, s, s), points count by that weight: where the rest of the image shows something else. A map must bring
+    the image over a share of `least` of the template.
     """
     points = usable(template) if focus is None else usable(template) * focus
     gradient = _steepest_descent(template)
@@ -92,7 +94,7 @@ def refine(
         found = correlation(template, seen, weight)
         allowed = plausible(maps, parts=focus is not None) if frame is None else in_frame(maps, frame, size)
         overlap = inside if focus is not None else weight
-        better = (found > best) & allowed & (overlap.mean((1, 2, 3)) > _MIN_OVERLAP)
+        better = (found > best) & allowed & (overlap.mean((1, 2, 3)) > least)
         best = torch.where(better, found, best)
         best_maps = torch.where(better[:, None, None], maps, best_maps)
         if step < steps:

@@ -22,6 +22,7 @@ __all__ = [
     "describe_transform",
     "dihedral_views",
     "grid_of_windows",
+    "inside",
     "luminance",
     "reduce",
 ]
@@ -72,6 +73,21 @@ def luminance(pixels: NDArray[np.uint8]) -> Tensor:
     """Luminance (n, 1, size, size) in [0, 1] of pixels (n, size, size, 3)."""
     grey = pixels.astype(np.float32) @ np.asarray(_LUMA, dtype=np.float32)
     return torch.from_numpy(grey / 255.0)[:, None]
+
+
+def inside(boxes: Tensor, side: int, maps: Tensor | None = None) -> Tensor:
+    """1 where the centre of a pixel lies in boxes (n, 4) as x0, y0, x1, y1, else 0: (n, 1, side, side).
+
+    With `maps` (n, 2, 3), where it lies in them seen through these. A box of NaN holds nothing.
+    """
+    axis = (torch.arange(side, dtype=boxes.dtype) + 0.5) * (2.0 / side) - 1
+    x, y = axis[None, None, :], axis[None, :, None]
+    if maps is not None:
+        linear = maps.to(boxes.dtype)[..., None, None]
+        x, y = (linear[:, i, 0] * x + (linear[:, i, 1] * y + linear[:, i, 2]) for i in (0, 1))
+    low_x, low_y, high_x, high_y = (boxes[:, i, None, None] for i in range(4))
+    within: Tensor = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y)
+    return within[:, None].to(boxes.dtype)
 
 
 def reduce(images: Tensor, side: int) -> Tensor:

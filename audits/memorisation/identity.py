@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
+from audits.memorisation.boxes import BOXES, marked
 from audits.memorisation.experts import Expert
 from audits.memorisation.search import ENCODERS
 from synguard.config import MemorisationConfig
@@ -37,7 +39,7 @@ def index_identity(
 
 def private_identity(private: ImageSet) -> dict[str, Any]:
     """The part that the private set alone decides."""
-    return {"encoders": ENCODERS, "image size": private.size, "private set": _digest(private)}
+    return {"encoders": ENCODERS, "image size": private.size, "private set": _digest(private, with_boxes=True)}
 
 
 def holdout_identity(calibration: ImageSet, comparison: ImageSet) -> dict[str, Any]:
@@ -45,10 +47,13 @@ def holdout_identity(calibration: ImageSet, comparison: ImageSet) -> dict[str, A
     return {"calibration set": _digest(calibration), "comparison set": _digest(comparison)}
 
 
-def _digest(images: ImageSet) -> str:
-    """Over names, files, patients and what was decoded of them."""
+def _digest(images: ImageSet, *, with_boxes: bool = False) -> str:
+    """Over names, files, patients and what was decoded of them; over boxes where there are any."""
     pixels = hashlib.sha256()
     # In order: the rows of the index are those of the set.
     for file, image in zip(images.files, images.pixels, strict=True):
         pixels.update(file.encode() + b"\0" + image.tobytes())
+    if with_boxes and (boxes := marked(images)) is not None:
+        # Only then, so that indexes of sets without boxes stay of use.
+        pixels.update(json.dumps(BOXES, sort_keys=True).encode() + boxes.astype("<f4").tobytes())
     return hashlib.sha256(f"{images.digest} {pixels.hexdigest()}".encode()).hexdigest()

@@ -19,20 +19,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from audits.memorisation.blur import gaussian_blur
-from audits.memorisation.geometry import reduce
+from audits.memorisation.geometry import inside, reduce
 from audits.memorisation.rows import MakeRows, Rows
 from audits.memorisation.store import Joined, PictureStore, grey_rows
 from audits.memorisation.vectors import NearestVectors, VectorNote
 
-__all__ = ["KEYPOINTS", "KeypointBank", "KeypointEncoder", "KeypointIndex", "Keypoints", "fit_keypoints"]
+__all__ = [
+    "KEYPOINTS",
+    "KeypointBank",
+    "KeypointDesign",
+    "KeypointEncoder",
+    "KeypointIndex",
+    "Keypoints",
+    "fit_keypoints",
+]
 
-_OCTAVES = (1, 2)
-"""Each finds keypoints in the image reduced by this factor."""
-_COUNTS = (32, 12)
-"""Keypoints kept in each octave, strongest first."""
 _WIDTH = 1.0
-_RADIUS = 4
-"""No two keypoints of an octave lie within this many pixels of each other, in both axes."""
 _MARGIN = 3
 _FAINTEST = 0.5 / 255
 _DIRECTION = 3.0
@@ -45,15 +47,39 @@ _CHUNK = 64
 _DEPTH = 16
 _DEPTH_BARRED = 48
 
-KEYPOINTS = {
-    "name": "synguard-keypoints",
-    "version": 1,
-    "octaves": list(_OCTAVES),
-    "counts": list(_COUNTS),
-    "window": _WINDOW,
-    "dimension": _DIMENSION,
-    "shrinkage": _SHRINKAGE,
-}
+
+@dataclass(frozen=True, slots=True)
+class KeypointDesign:
+    """Where keypoints are looked for, how many, and how large their windows are."""
+
+    octaves: tuple[int, ...] = (1, 2)
+    """Each finds keypoints in the image reduced by this factor."""
+    counts: tuple[int, ...] = (32, 12)
+    """Keypoints kept in each octave, strongest first."""
+    radius: int = 4
+    """No two keypoints of an octave lie within this many pixels of each other, in both axes."""
+    spacing: float = 1.0
+    """Pixels of the octave between the points of a window."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for stored descriptors to be of use."""
+        return {
+            "name": "synguard-keypoints",
+            "version": 1,
+            "octaves": list(self.octaves),
+            "counts": list(self.counts),
+            "window": _WINDOW,
+            "dimension": _DIMENSION,
+            "shrinkage": _SHRINKAGE,
+            # Said only where it is not what it was in the first indexes, which stay of use.
+            **({} if self.radius == 4 else {"radius": self.radius}),
+            **({} if self.spacing == 1 else {"spacing": self.spacing}),
+        }
+
+
+WHOLE = KeypointDesign()
+KEYPOINTS = WHOLE.identity
 """Identity of the keypoint encoder."""
 
 
@@ -88,12 +114,21 @@ class KeypointBank:
     sign: NDArray[np.int8]
 
     @staticmethod
-    def build(encoder: KeypointEncoder, originals: PictureStore, total: int, make: MakeRows) -> KeypointBank:
-        """Of a store's images, a chunk at a time; descriptors are written to `make("keypoints", ...)`, `total` in all."""
-        descriptors = make("keypoints", (total, 1, encoder.dimension), np.float16)
+    def build(
+        encoder: KeypointEncoder,
+        originals: PictureStore,
+        total: int,
+        make: MakeRows,
+        name: str = "keypoints",
+        boxes: Tensor | None = None,
+    ) -> KeypointBank:
+        """Of a store's images, inside `boxes` (n, 4) where given, a chunk at a time; descriptors are written to
+        `make(name, ...)`, `total` in all."""
+        descriptors = make(name, (total, 1, encoder.dimension), np.float16)
         parts, first = [_compact(np.zeros(0), np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0))], 0
         for chunk in originals.chunks():
-            found = encoder.keypoints(chunk.grey, mirrored=False)
+            places = None if boxes is None else boxes[first : first + len(chunk)]
+            found = encoder.keypoints(chunk.grey, mirrored=False, boxes=places)
             at = np.nonzero(found.sign)
             descriptors.append(found.descriptors[at][:, None])
             parts.append(_compact(at[0] + first, found.place[at], found.angle[at], found.scale[at], found.sign[at]))
@@ -118,24 +153,26 @@ class KeypointEncoder:
     """The fitted projection of windows, float32 (points, dimension)."""
 
     projection: NDArray[np.float32]
+    design: KeypointDesign = WHOLE
 
     @property
     def dimension(self) -> int:
         """Length of a descriptor."""
         return int(self.projection.shape[1])
 
-    def keypoints(self, images: Tensor, *, mirrored: bool) -> Keypoints:
-        """Keypoints of images (n, 1, s, s); with the mirrored windows too where they are to be searched for."""
-        parts = [self._encode(chunk, mirrored=mirrored) for chunk in _chunks(images)]
+    def keypoints(self, images: Tensor, *, mirrored: bool, boxes: Tensor | None = None) -> Keypoints:
+        """Keypoints of images (n, 1, s, s), with `boxes` (n, 4) only those inside; with the mirrored windows too where they
+        are to be searched for."""
+        parts = [self._encode(*chunk, mirrored=mirrored) for chunk in _chunks(images, boxes)]
         return Keypoints(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
-    def count(self, images: Tensor) -> int:
+    def count(self, images: Tensor, boxes: Tensor | None = None) -> int:
         """How many keypoints images (n, 1, s, s) have in all."""
-        return sum(int((_find(chunk).sign != 0).sum()) for chunk in _chunks(images))
+        return sum(int((_find(*chunk, self.design).sign != 0).sum()) for chunk in _chunks(images, boxes))
 
-    def _encode(self, images: Tensor, *, mirrored: bool) -> tuple[NDArray[np.float32], ...]:
-        found = _find(images)
-        sides = [_windows(images, found, mirror=mirror) for mirror in ((False, True) if mirrored else (False,))]
+    def _encode(self, images: Tensor, boxes: Tensor | None, *, mirrored: bool) -> tuple[NDArray[np.float32], ...]:
+        found = _find(images, boxes, self.design)
+        sides = [_windows(images, found, self.design, mirror=mirror) for mirror in ((False, True) if mirrored else (False,))]
         values = _centred(torch.cat(sides, 1)) @ torch.from_numpy(self.projection)
         there = found.sign.abs().repeat(1, len(sides))[..., None]
         descriptors = functional.normalize(values, dim=-1) * there
@@ -170,20 +207,21 @@ class KeypointIndex:
         return likeness.reshape(n, views, depth), rows.reshape(n, views, depth)
 
 
-def fit_keypoints(images: Joined | Tensor, seed: int) -> KeypointEncoder:
+def fit_keypoints(images: Joined | Tensor, seed: int, design: KeypointDesign = WHOLE) -> KeypointEncoder:
     """The projection on the leading principal components of windows of images (n, 1, s, s), divided by their spread."""
     rows = np.random.default_rng([seed, 0x4E9]).permutation(len(images))[:_FIT_IMAGES]
     windows, there = [], []
-    for chunk in _chunks(grey_rows(images, rows)):
-        found = _find(chunk)
-        windows += [_windows(chunk, found, mirror=mirror) for mirror in (False, True)]
+    for chunk, _ in _chunks(grey_rows(images, rows)):
+        found = _find(chunk, None, design)
+        windows += [_windows(chunk, found, design, mirror=mirror) for mirror in (False, True)]
         there += [found.sign != 0] * 2
     values = _centred(torch.cat(windows)[torch.cat(there)]).to(torch.float64)
     covariance = (values.T @ values / max(len(values), 1)).numpy()
     spread, axes = np.linalg.eigh(covariance)
     kept = np.argsort(spread)[::-1][:_DIMENSION]
     floor = _SHRINKAGE * spread.mean() + 1e-12
-    return KeypointEncoder(np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept].clip(0) + floor)).astype(np.float32))
+    projection = np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept].clip(0) + floor)).astype(np.float32)
+    return KeypointEncoder(projection, design)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,22 +232,23 @@ class _Found:
     sign: Tensor
 
 
-def _find(images: Tensor) -> _Found:
-    """Places, directions, scales and signs of keypoints of all octaves, (n, k, ...)."""
+def _find(images: Tensor, boxes: Tensor | None, design: KeypointDesign) -> _Found:
+    """Places, directions, scales and signs of keypoints of all octaves, (n, k, ...), inside `boxes` (n, 4) where given."""
     places, angles, scales, signs = [], [], [], []
-    for octave, count in zip(_OCTAVES, _COUNTS, strict=True):
+    for octave, count in zip(design.octaves, design.counts, strict=True):
         reduced = reduce(images, max(images.shape[-1] // octave, 2 * _MARGIN + 2))
         side = reduced.shape[-1]
         contrast = (gaussian_blur(reduced, _WIDTH) - gaussian_blur(reduced, 2 * _WIDTH))[:, 0]
         strength = contrast.abs()
-        tallest = functional.max_pool2d(strength[:, None], 2 * _RADIUS + 1, 1, _RADIUS)[:, 0]
-        peaks = torch.where((strength >= tallest) & _inner(side), strength, torch.zeros_like(strength)).flatten(1)
+        tallest = functional.max_pool2d(strength[:, None], 2 * design.radius + 1, 1, design.radius)[:, 0]
+        inner = _inner(side) if boxes is None else _inner(side) & (inside(boxes, side)[:, 0] > 0)
+        peaks = torch.where((strength >= tallest) & inner, strength, torch.zeros_like(strength)).flatten(1)
         height, at = peaks.topk(min(count, side * side), 1)
         sign = contrast.flatten(1).gather(1, at).sign() * (height > _FAINTEST)
         along = [part.flatten(1).gather(1, at) * sign for part in _gradient(gaussian_blur(reduced, _DIRECTION)[:, 0])]
         places.append((2.0 * torch.stack([at % side, at // side], -1) + 1.0) / side - 1.0)
         angles.append(torch.atan2(along[1], along[0]))
-        scales.append(torch.full_like(height, images.shape[-1] / side))
+        scales.append(torch.full_like(height, design.spacing * images.shape[-1] / side))
         signs.append(sign)
     return _Found(torch.cat(places, 1), torch.cat(angles, 1), torch.cat(scales, 1), torch.cat(signs, 1))
 
@@ -226,14 +265,14 @@ def _gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     return padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
 
 
-def _windows(images: Tensor, found: _Found, *, mirror: bool) -> Tensor:
+def _windows(images: Tensor, found: _Found, design: KeypointDesign, *, mirror: bool) -> Tensor:
     """Grey values of the windows (n, k, points), turned to their direction and sign, from their octave."""
     x, y = _DISK[:, 0], _DISK[:, 1] * (-1.0 if mirror else 1.0)
     cosine, sine = torch.cos(found.angle)[..., None], torch.sin(found.angle)[..., None]
     turned = torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1)
     points = found.place[:, :, None] + turned * (found.scale * 2.0 / images.shape[-1])[..., None, None]
     parts, first = [], 0
-    for octave, count in zip(_OCTAVES, _COUNTS, strict=True):
+    for octave, count in zip(design.octaves, design.counts, strict=True):
         reduced = reduce(images, max(images.shape[-1] // octave, 2 * _MARGIN + 2))
         last = first + min(count, reduced.shape[-1] ** 2)
         grid = points[:, first:last]
@@ -258,5 +297,6 @@ def _disk() -> Tensor:
 _DISK = _disk()
 
 
-def _chunks(images: Tensor) -> Iterator[Tensor]:
-    return (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+def _chunks(images: Tensor, boxes: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    for start in range(0, len(images), _CHUNK):
+        yield images[start : start + _CHUNK], None if boxes is None else boxes[start : start + _CHUNK]

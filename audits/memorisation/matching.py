@@ -14,35 +14,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from audits.memorisation.alignment import refine
-from audits.memorisation.blur import gaussian_blur, sharpness
-from audits.memorisation.geometry import reduce
+from audits.memorisation.blur import sharpness
+from audits.memorisation.boxes import BoxSearch
+from audits.memorisation.following import Aligned, Known, follow, negated
+from audits.memorisation.geometry import inside
 from audits.memorisation.null import DEFAULT_NULLS, Null
 from audits.memorisation.pictures import Pictures
-from audits.memorisation.score import FIGURES, NOWHERE, REGIONS, copied_area, measure
-from audits.memorisation.search import Named, Search, Starts
+from audits.memorisation.score import FIGURES, NOWHERE, REGIONS, copied_area
+from audits.memorisation.search import Named, Search
 from audits.memorisation.store import PictureStore
 
-__all__ = ["LANES", "NOTHING", "Matcher", "Matches"]
+__all__ = ["BOX", "LANES", "NAMES", "NOTHING", "Matcher", "Matches"]
 
 LANES: tuple[str, ...] = ("framed", "moved", *(f"part-{round(100 * share)}" for share in REGIONS))
 """Ways to match, each with a null of its own: in the frame of one of the eight dihedral views; moved (cropped, enlarged,
 turned, shifted, as a negative); and in a part of the candidate, whatever the rest shows."""
+
+BOX = "box"
+"""One more way, where private images have boxes: what lies in the box, wherever the candidate shows it."""
+
+NAMES: tuple[str, ...] = (*LANES, BOX)
+"""All lanes that there may be, by number."""
 
 _CHUNK = 64
 _FRAMED_LEVELS = ((32, 3, 4), (64, 3, 4))
 _MOVED_LEVELS = ((16, 8, 4), (32, 4, 2), (64, 3, 2))
 _PART_LEVELS = ((32, 4, 4), (64, 4, 4))
 """Pyramids: side, Gauss-Newton steps, candidates kept."""
+_BOX_LEVELS = ((32, 4, 4), (64, 4, 4))
 
-_STRUCTURE = 4.0
-"""Pixels of the working size: coarser structure does not steer the alignment of parts."""
-
-_OVERLAP = 0.4
-"""Share of the candidate that a moved match must cover."""
-
-_CERTAIN = 0.999
-"""Correlations of the coarse descriptor beyond it count as this one."""
+_OVERLAP = {"moved": 0.4, BOX: 0.03}
+"""Share of the candidate that a match must cover; of a box, that the box must."""
 
 NOTHING = -10.0
 """Score of a query for which nothing was found."""
@@ -105,6 +107,12 @@ class Matcher:
     originals: PictureStore
     candidates: int
     nulls: tuple[Null, ...] = DEFAULT_NULLS
+    boxes: BoxSearch | None = None
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes that there are."""
+        return LANES if self.boxes is None else NAMES
 
     def match(
         self,
@@ -113,11 +121,11 @@ class Matcher:
         timer: Callable[[str], None] = lambda phase: None,
         named: Sequence[Named] = (),
     ) -> list[Matches]:
-        """The best match of n queries in each of the `LANES`. Images that experts `named` are aligned too.
+        """The best match of n queries in each of the `lanes`. Images that experts `named` are aligned too.
 
         Works through fixed chunks, padded to full size, so that no result depends on how many images come at once.
         """
-        parts: list[list[Matches]] = [[Matches.none(0)] for _ in LANES]
+        parts: list[list[Matches]] = [[Matches.none(0)] for _ in self.lanes]
         for start in range(0, len(queries), _CHUNK):
             chunk = queries.take(slice(start, start + _CHUNK))
             n = len(chunk)
@@ -130,19 +138,29 @@ class Matcher:
                 lane.append(found.take(slice(n)))
         return [Matches.join(lane) for lane in parts]
 
-    def copied(self, queries: Pictures | PictureStore, matches: Matches) -> NDArray[np.float64]:
-        """The share of each cell of n queries that shows the private image they match, (n, 16, 16); 0 without a match."""
+    def copied(
+        self, queries: Pictures | PictureStore, matches: Matches, lane: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        """The share of each cell of n queries that shows the private image they match, (n, 16, 16); 0 without a match.
+
+        Of matches whose `lane` (n,) is that of boxes, the box alone.
+        """
         parts = [np.zeros((0, 16, 16))]
         for start in range(0, len(queries), _CHUNK):
             chunk = queries.take(slice(start, start + _CHUNK))
             rows = slice(start, start + len(chunk))
             inverted = torch.from_numpy(matches.inverted[rows])
             image = torch.from_numpy(matches.image[rows])
-            shown = copied_area(
-                Pictures(_negated(chunk.grey, inverted), chunk.colour).padded(_CHUNK),
-                self.originals.take(image.clamp_min(0)).padded(_CHUNK),
-                functional.pad(torch.from_numpy(matches.maps[rows]).to(torch.float32), (0,) * 5 + (_CHUNK - len(chunk),)),
-            )[: len(chunk)]
+            seen = Pictures(negated(chunk.grey, inverted), chunk.colour).padded(_CHUNK)
+            originals = self.originals.take(image.clamp_min(0)).padded(_CHUNK)
+            missing = _CHUNK - len(chunk)
+            maps = functional.pad(torch.from_numpy(matches.maps[rows]).to(torch.float32), (0,) * 5 + (missing,))
+            shown = copied_area(seen, originals, maps)[: len(chunk)]
+            boxed = np.zeros(len(chunk), bool) if lane is None else lane[rows] == NAMES.index(BOX)
+            if self.boxes is not None and boxed.any():
+                places = functional.pad(self.boxes.boxes[image.clamp_min(0)], (0, 0, 0, missing))
+                in_box = copied_area(seen, originals, maps, inside(places, seen.side, maps))[: len(chunk)]
+                shown = torch.where(torch.from_numpy(boxed)[:, None, None], in_box, shown)
             parts.append(_float64(torch.where((image >= 0)[:, None, None], shown, torch.zeros_like(shown))))
         return np.concatenate(parts)
 
@@ -155,25 +173,32 @@ class Matcher:
     ) -> list[Matches]:
         framed, moved, parts = self.search.starts(queries.grey, self.candidates, barred, timer, named)
         sharp = sharpness(queries)
-        known = _Known.of(self.originals, framed, moved, parts)
-        whole = self._best(_follow(queries, known, framed, _FRAMED_LEVELS, held=True), 0, sharp)
-        coarse = self._best(_follow(queries, known, moved, _MOVED_LEVELS), 1, sharp)
-        pointed = _follow(queries, known, parts, _PART_LEVELS, regions=True)
+        known = Known.of(self.originals, framed, moved, parts)
+        whole = self._best(follow(queries, known, framed, _FRAMED_LEVELS, held=True), 0, sharp)
+        coarse = self._best(follow(queries, known, moved, _MOVED_LEVELS), 1, sharp)
+        pointed = follow(queries, known, parts, _PART_LEVELS, regions=True)
         second = self._best(pointed, 1, sharp)
         either = Matches.choose([coarse, second], (second.score > coarse.score).astype(np.int64))
+        found = [whole, either, *(self._best(pointed, lane, sharp) for lane in range(2, len(LANES)))]
         timer("align")
-        return [whole, either, *(self._best(pointed, lane, sharp) for lane in range(2, len(LANES)))]
+        if self.boxes is not None:
+            starts = self.boxes.starts(queries.grey, barred)
+            known = Known.of(self.originals, starts)
+            boxed = follow(queries, known, starts, _BOX_LEVELS, boxes=self.boxes.boxes)
+            found.append(self._best(boxed, NAMES.index(BOX), sharp))
+            timer("boxes")
+        return found
 
-    def _best(self, aligned: _Aligned, lane: int, sharp: NDArray[np.float64]) -> Matches:
+    def _best(self, aligned: Aligned, lane: int, sharp: NDArray[np.float64]) -> Matches:
         """Of each query, whose sharpness is given, the start that scores best in a lane."""
         starts = aligned.starts
         n, count = starts.image.shape
-        figures = _float64(aligned.figures[max(lane - 1, 0)])
-        valid = starts.image >= 0
-        if LANES[lane] == "moved":
+        name = NAMES[lane]
+        figures = _float64(aligned.figures[0 if name == BOX else max(lane - 1, 0)])
+        if name == "moved":
             # Two searches lead here, whose likenesses do not compare. What overlaps little is a part, and held as one.
             figures[:, -1] = 0.0
-            valid = valid & (aligned.overlap >= _OVERLAP)
+        valid = (starts.image >= 0) & (aligned.overlap >= _OVERLAP.get(name, 0.0))
         scored = torch.from_numpy(self.nulls[lane].score(figures, sharp.repeat(count))).reshape(n, count)
         nothing = torch.full((n, count), NOTHING, dtype=torch.float64)
         scores = torch.where(valid, scored.clamp_min(NOTHING), nothing)
@@ -186,95 +211,6 @@ class Matcher:
             maps=_float64(starts.maps[row, top]),
             inverted=starts.inverted[row, top].numpy(),
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Aligned:
-    """What was aligned, with its evidence: figures of the whole overlap, then of each region."""
-
-    starts: Starts
-    figures: list[Tensor]
-    overlap: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Known:
-    """The private pictures that the starts of a chunk name, each once."""
-
-    rows: Tensor
-    pictures: Pictures
-
-    @staticmethod
-    def of(originals: PictureStore, *starts: Starts) -> _Known:
-        rows = torch.from_numpy(np.unique(torch.cat([part.image.clamp_min(0).flatten() for part in starts]).numpy()))
-        return _Known(rows, originals.take(rows))
-
-    def take(self, image: Tensor) -> Pictures:
-        """Those of rows (n, k), one after the other; some picture where there is none."""
-        return self.pictures.take(self._places(image))
-
-    def grey(self, image: Tensor) -> Tensor:
-        """The same, without colour."""
-        return self.pictures.grey[self._places(image)]
-
-    def _places(self, image: Tensor) -> Tensor:
-        return torch.searchsorted(self.rows, image.clamp_min(0).flatten())
-
-
-def _follow(
-    queries: Pictures,
-    known: _Known,
-    starts: Starts,
-    levels: tuple[tuple[int, int, int], ...],
-    *,
-    held: bool = False,
-    regions: bool = False,
-) -> _Aligned:
-    """Aligns the starts of n queries, narrows them down, and measures what is left."""
-    n = len(queries)
-    for level, steps, kept in levels:
-        count = starts.image.shape[1]
-        side = min(level, queries.side)
-        template = _negated(reduce(queries.grey, side).repeat_interleave(count, 0), starts.inverted)
-        original = reduce(known.grey(starts.image), side)
-        if regions:
-            # Where only a part was copied, what lies around it must not pull.
-            template, original = (_detail(part, side / queries.side) for part in (template, original))
-        refined, found = refine(
-            template,
-            original,
-            starts.maps.flatten(0, 1),
-            steps,
-            starts.frames.flatten(0, 1) if held else None,
-            None if starts.weight is None else reduce(starts.weight.flatten(0, 1), side),
-        )
-        ranked = torch.where(starts.image >= 0, found.reshape(n, count), torch.full((n, count), -2.0))
-        best = ranked.topk(min(kept, count), 1).indices
-        starts = starts.moved(refined.reshape(n, count, 2, 3)).take(best)
-    count = starts.image.shape[1]
-    flat = starts.maps.flatten(0, 1)
-    repeated = queries.take(torch.arange(n).repeat_interleave(count))
-    evidence = measure(
-        Pictures(_negated(repeated.grey, starts.inverted), _negated(repeated.colour, starts.inverted)),
-        known.take(starts.image),
-        flat,
-        regions=regions,
-    )
-    likeness = torch.atanh(starts.likeness.clamp(-_CERTAIN, _CERTAIN)).flatten()[:, None]
-    return _Aligned(
-        starts,
-        figures=[torch.cat([part, likeness], 1) for part in (evidence.whole, *evidence.regions.unbind(1))],
-        overlap=evidence.overlap.reshape(n, count),
-    )
-
-
-def _negated(images: Tensor, inverted: Tensor) -> Tensor:
-    chosen = inverted.flatten()[:, None, None, None]
-    return torch.where(chosen, 1 - images, images) if bool(chosen.any()) else images
-
-
-def _detail(images: Tensor, ratio: float) -> Tensor:
-    return images - gaussian_blur(images, _STRUCTURE * ratio) + 0.5
 
 
 def _float64(values: Tensor) -> NDArray[np.float64]:

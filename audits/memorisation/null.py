@@ -110,5 +110,5 @@ def _default(centre: tuple[float, ...], spread: tuple[float, ...]) -> Null:
 _WHOLE = _default((0.04, 0.22, 0.6, 2.3, 0.3), (0.025, 0.085, 0.2, 0.4, 0.1))
 _MOVED = _default((0.06, 0.3, 0.75, 2.1, 0.0), (0.04, 0.14, 0.3, 0.45, 0.05))
 _PART = _default((0.1, 0.4, 0.9, 2.1, 0.01), (0.05, 0.2, 0.33, 0.5, 0.02))
-DEFAULT_NULLS: tuple[Null, ...] = (_WHOLE, _MOVED, _PART, _PART)
-"""One a lane; serve only to choose among candidates before the images at hand were measured."""
+DEFAULT_NULLS: tuple[Null, ...] = (_WHOLE, _MOVED, _PART, _PART, _PART)
+"""One a lane, that of boxes the last; serve only to choose among candidates before the images at hand were measured."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["CORE", "TRANSFORMS", "plant"]
+__all__ = ["CORE", "LESION", "TRANSFORMS", "plant", "plant_lesions"]
 
 Pixels = NDArray[np.uint8]
 Transform = Callable[[Pixels, Pixels, np.random.Generator], Pixels]
@@ -92,6 +92,10 @@ CORE: tuple[str, ...] = ("identity", "mirrored", "turned", "jpeg-40", "brightene
 """The transforms that any audit must see; the others tell how far it sees beyond them."""
 
 
+LESION = "lesion-pasted"
+"""One more transform, where private images have boxes; see `plant_lesions`."""
+
+
 def plant(pixels: Pixels, name: str, rng: np.random.Generator, hosts: Pixels | None = None) -> Pixels:
     """The images (n, size, size, 3) put through the transform `name`.
 
@@ -99,3 +103,18 @@ def plant(pixels: Pixels, name: str, rng: np.random.Generator, hosts: Pixels | N
     """
     others = pixels if hosts is None or len(hosts) == 0 else hosts
     return np.stack([TRANSFORMS[name](image, others[(row + 1) % len(others)], rng) for row, image in enumerate(pixels)])
+
+
+def plant_lesions(pixels: Pixels, boxes: NDArray[np.float32], rng: np.random.Generator, hosts: Pixels) -> Pixels:
+    """What lies in the boxes (n, 4) of images (n, size, size, 3), pasted somewhere on `hosts` (m, size, size, 3)."""
+    return np.stack([_transplant(image, hosts[(row + 1) % len(hosts)], boxes[row], rng) for row, image in enumerate(pixels)])
+
+
+def _transplant(image: Pixels, host: Pixels, box: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
+    size = len(image)
+    left, top, right, bottom = np.rint((box.astype(np.float64) + 1) * size / 2).astype(int).clip(0, size).tolist()
+    lesion = image[top:bottom, left:right]
+    down, across = (int(rng.integers(0, size - length + 1)) for length in lesion.shape[:2])
+    pasted = host.copy()
+    pasted[down : down + bottom - top, across : across + right - left] = lesion
+    return pasted

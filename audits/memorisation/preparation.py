@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from audits.memorisation.blur import blurred, roughened, sharpness
+from audits.memorisation.boxes import BoxSearch, marked
 from audits.memorisation.exact import ExactLookup
 from audits.memorisation.experts import Expert
 from audits.memorisation.folder import IndexWriter, StoredIndex, is_index, open_index
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.identity import index_identity
 from audits.memorisation.lanes import ExpertLane, ExpertNull, measured_lanes
-from audits.memorisation.matching import LANES, Matcher
+from audits.memorisation.matching import Matcher
 from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import Pictures
-from audits.memorisation.planted import TRANSFORMS
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.rows import unnamed_rows
 from audits.memorisation.sealing import Key
@@ -99,6 +99,9 @@ def prepare(
         if made is not None:
             for name, array in prepared.matcher.search.arrays():
                 made.add(name, array)
+            if prepared.matcher.boxes is not None:
+                for name, array in prepared.matcher.boxes.arrays():
+                    made.add(name, array)
             made.add("calibration", prepared.calibration.scores)
             made.add("calibration_images", prepared.calibration.images)
             made.record = _record(prepared)
@@ -123,15 +126,18 @@ def _build(
     originals, unseen = PictureStore(private.pixels), PictureStore(calibration.pixels)
     others = unseen if against is calibration else PictureStore(against.pixels)
     make = unnamed_rows if made is None else made.rows
+    known = Joined([originals, unseen] + ([] if others is unseen else [others]))
     search = Search.build(
         originals,
-        Joined([originals, unseen] + ([] if others is unseen else [others])),
+        known,
         seed,
         make=make,
         count=config.candidates,
         report=report,
     )
-    matcher = Matcher(search, originals, config.candidates)
+    places = marked(private)
+    boxes = None if places is None else BoxSearch.build(places, originals, known, seed, make)
+    matcher = Matcher(search, originals, config.candidates, boxes=boxes)
     lanes = tuple(ExpertLane.build(expert, private.pixels, make) for expert in experts)
     named = look(lanes, calibration.pixels)
     timer("index")
@@ -174,7 +180,7 @@ def _build(
     )
     counts = prepared.plant(seed)
     timer("planted")
-    report("planted copies", len(TRANSFORMS), len(TRANSFORMS))
+    report("planted copies", len(counts), len(counts))
     return replace(prepared, planted_counts=counts)
 
 
@@ -197,7 +203,7 @@ def measure_nulls(
     """What unseen images show in each lane, blurred and roughened in steps. `barred` and `named` as in `Matcher.match`."""
     rows = np.sort(np.random.default_rng([seed, 0xB1]).permutation(len(unseen))[:_PER_STEP])
     chosen = unseen.take(torch.from_numpy(rows))
-    levels: list[list[tuple[float, NDArray[np.float64]]]] = [[] for _ in LANES]
+    levels: list[list[tuple[float, NDArray[np.float64]]]] = [[] for _ in matcher.lanes]
     for number, step in enumerate(STEPS if len(chosen) else ()):
         seen = blurred(roughened(chosen, step.noise, seed), step.blur)
         level = float(np.median(sharpness(seen)))
@@ -206,7 +212,7 @@ def measure_nulls(
             lane.append((level, found.figures[found.image >= 0]))
         if report is not None:
             report("unrelated images", number + 1, len(STEPS))
-    return tuple(Null.measure(steps, default) for steps, default in zip(levels, DEFAULT_NULLS, strict=True))
+    return tuple(Null.measure(steps, default) for steps, default in zip(levels, DEFAULT_NULLS[: len(levels)], strict=True))
 
 
 def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
@@ -215,6 +221,7 @@ def _record(prepared: PreparedMemorisation) -> dict[str, Any]:
     return {
         **({"experts": nulls} if nulls else {}),
         "search": prepared.matcher.search.notes,
+        **({} if prepared.matcher.boxes is None else {"boxes": prepared.matcher.boxes.note}),
         "nulls": [asdict(null) for null in prepared.matcher.nulls],
         "calibration": {
             "near": None if math.isinf(made.near) else made.near,
@@ -242,7 +249,9 @@ def _restore(
     record = stored.record
     search = Search.restore(stored, record["search"])
     nulls = tuple(Null(**_tuples(null)) for null in record["nulls"])
-    matcher = Matcher(search, PictureStore(private.pixels), config.candidates, nulls)
+    places = marked(private)
+    boxes = None if places is None else BoxSearch.restore(places, stored, record["boxes"])
+    matcher = Matcher(search, PictureStore(private.pixels), config.candidates, nulls, boxes)
     lanes = tuple(
         ExpertLane.of(expert, stored.arrays[expert.name], None if null is None else ExpertNull(**_tuples(null)))
         for expert, null in zip(experts, record["experts"] if experts else (), strict=True)

@@ -55,7 +55,8 @@ class Evidence:
 
     `whole` (n, 4): Fisher-transformed correlation of each of the `BANDS` over the overlap, then the likeness in colour, -ln
     of the root mean square difference. `regions` (n, regions, 4): the same where the pair agrees best, a square of each of
-    the `REGIONS`; (n, 0, 4) where they were not asked for. `overlap` (n,): share of the candidate that the original covers.
+    the `REGIONS`; (n, 0, 4) where they were not asked for. `overlap` (n,): share of the candidate that the original covers,
+    of what was looked at.
     """
 
     whole: Tensor
@@ -63,15 +64,22 @@ class Evidence:
     overlap: Tensor
 
 
-def measure(candidates: Pictures, originals: Pictures, maps: Tensor, *, regions: bool = False) -> Evidence:
-    """The evidence of n candidates against n originals seen through maps (n, 2, 3)."""
+def measure(
+    candidates: Pictures, originals: Pictures, maps: Tensor, *, regions: bool = False, within: Tensor | None = None
+) -> Evidence:
+    """The evidence of n candidates against n originals seen through maps (n, 2, 3).
+
+    With `within` (n, 1, s, s), 1 or 0, nothing that lies where it is 0 has any part in the evidence.
+    """
     grey = candidates.grey
     seen, inside = warp(originals.grey, maps)
     points = usable(grey)
+    if within is not None:
+        inside = inside * within
     weight = inside * points
-    bands = [_band(grey, seen, weight, fine, coarse) for fine, coarse in BANDS]
+    bands = [_band(grey, seen, weight, fine, coarse, None if within is None else inside) for fine, coarse in BANDS]
     values = [correlation(first, second, weight) for first, second in bands]
-    square, cover = _colour_difference(candidates.colour, originals.colour, maps, points)
+    square, cover = _colour_difference(candidates.colour, originals.colour, maps, points, within)
     mean = (cover * square).sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)
     whole = torch.stack([*(_fisher(value) for value in values), _colour_likeness(mean)], 1)
     local = [_best_region(bands, weight, square, cover, share) for share in REGIONS if regions]
@@ -79,11 +87,16 @@ def measure(candidates: Pictures, originals: Pictures, maps: Tensor, *, regions:
     return Evidence(whole, regional, inside.mean((1, 2, 3)))
 
 
-def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor) -> Tensor:
-    """Where the candidates show the originals: the share of each cell that agrees, (n, 16, 16) over their frame."""
+def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor, within: Tensor | None = None) -> Tensor:
+    """Where the candidates show the originals: the share of each cell that agrees, (n, 16, 16) over their frame.
+
+    Only where `within` (n, 1, s, s) is 1, if given.
+    """
     seen, inside = warp(originals.grey, maps)
+    if within is not None:
+        inside = inside * within
     weight = inside * usable(candidates.grey)
-    first, second = _band(candidates.grey, seen, weight, *BANDS[-1])
+    first, second = _band(candidates.grey, seen, weight, *BANDS[-1], None if within is None else inside)
     width = first.shape[-1] / 16
     product = gaussian_blur(weight * first * second, width)
     energy = (gaussian_blur(weight * first**2, width) * gaussian_blur(weight * second**2, width)).sqrt()
@@ -93,10 +106,19 @@ def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor) -> Tens
     return functional.adaptive_avg_pool2d(agrees, CELLS)[:, 0]
 
 
-def _band(grey: Tensor, seen: Tensor, weight: Tensor, fine: float, coarse: float) -> tuple[Tensor, Tensor]:
+def _band(
+    grey: Tensor, seen: Tensor, weight: Tensor, fine: float, coarse: float, within: Tensor | None
+) -> tuple[Tensor, Tensor]:
     width = min(max(1.5 * coarse, 2.0), 7.0)
-    first = _flattened(gaussian_blur(grey, fine) - gaussian_blur(grey, coarse), weight, width)
-    return first, _flattened(gaussian_blur(seen, fine) - gaussian_blur(seen, coarse), weight, width)
+    first, second = (_smooth(part, fine, within) - _smooth(part, coarse, within) for part in (grey, seen))
+    return _flattened(first, weight, width), _flattened(second, weight, width)
+
+
+def _smooth(images: Tensor, sigma: float, within: Tensor | None) -> Tensor:
+    """Images blurred; with `within`, by what lies in it alone (Knutsson and Westin 1993, normalised convolution)."""
+    if within is None or sigma == 0:
+        return gaussian_blur(images, sigma)
+    return gaussian_blur(within * images, sigma) / gaussian_blur(within, sigma).clamp_min(1e-3)
 
 
 def _fisher(value: Tensor) -> Tensor:
@@ -138,11 +160,17 @@ def _box_matrix(size: int, window: int, stride: int) -> Tensor:
     return ((offset >= 0) & (offset < window)).to(torch.float32) / window
 
 
-def _colour_difference(candidates: Tensor, originals: Tensor, maps: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def _colour_difference(
+    candidates: Tensor, originals: Tensor, maps: Tensor, points: Tensor, within: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Mean square difference in colour, and where it counts, (n, 1, s/2, s/2) each."""
     seen, inside = warp(originals, maps)
     weight = inside * reduce(points, candidates.shape[-1])
-    return (gaussian_blur(candidates - seen, _COLOUR_BLUR) ** 2).mean(1, keepdim=True), weight
+    if within is not None:
+        # A pixel of the colour that lies across the border shows both sides of it.
+        within = (reduce(within, candidates.shape[-1]) == 1).to(candidates.dtype)
+        weight = weight * within
+    return (_smooth(candidates - seen, _COLOUR_BLUR, within) ** 2).mean(1, keepdim=True), weight
 
 
 def _colour_likeness(mean: Tensor) -> Tensor:

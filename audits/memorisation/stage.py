@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audits.memorisation.boxes import marked
 from audits.memorisation.exact import ExactLookup
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.lanes import ExpertLane
-from audits.memorisation.matching import LANES, Matcher
+from audits.memorisation.matching import NAMES, Matcher
 from audits.memorisation.pictures import Pictures, working_pictures
-from audits.memorisation.planted import TRANSFORMS, plant
+from audits.memorisation.planted import LESION, TRANSFORMS, plant, plant_lesions
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.search import Named
 from audits.memorisation.store import PictureStore
@@ -62,7 +63,7 @@ Planted = tuple[PlantedCount, ...]
 class Examined:
     """The findings on n candidates, one entry a candidate. `nearest` is a row of the private set, -1 where nothing is near.
 
-    `match` is one of `matching.LANES`, or the name of an expert's lane; `copied` (n, 16, 16) is the share of each cell that
+    `match` is one of `matching.NAMES`, or the name of an expert's lane; `copied` (n, 16, 16) is the share of each cell that
     shows the private image.
     `closer_to` is "private", "holdout" or "tie"; `cluster` numbers the nearest image of either subset.
     """
@@ -135,6 +136,8 @@ class PreparedMemorisation:
     def describe_search(self) -> str:
         """How it searches, in sentences for the report."""
         own = self.matcher.search.describe()
+        if self.matcher.boxes is not None:
+            own += f" {self.matcher.boxes.describe()}"
         if not self.experts:
             return own
         return f"{own} Encoders brought along: {', '.join(lane.expert.describe() for lane in self.experts)}."
@@ -172,7 +175,7 @@ class PreparedMemorisation:
             copied_area=np.where(is_exact, 1.0, found.area),
             correlation=matches.correlation,
             near_copy=is_exact | near,
-            match=np.array([*LANES, *(lane.expert.name for lane in self.experts)])[found.lane].reshape(-1),
+            match=np.array([*NAMES, *(lane.expert.name for lane in self.experts)])[found.lane].reshape(-1),
             inverted=matches.inverted,
             # In steps of 1/255, as rows of a batch keep it.
             copied=np.where(is_exact[:, None, None], 1.0, np.rint(found.copied * 255) / 255),
@@ -181,6 +184,11 @@ class PreparedMemorisation:
             maps=matches.maps,
             seconds=timer.seconds,
         )
+
+    @property
+    def transforms(self) -> tuple[str, ...]:
+        """Under which copies are planted."""
+        return (*TRANSFORMS, LESION) if self.matcher.boxes is not None else tuple(TRANSFORMS)
 
     def search(self, pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None) -> Found:
         """The strongest matches of pixels (n, size, size, 3), without those private images that are barred (n, private)."""
@@ -215,7 +223,8 @@ class PreparedMemorisation:
 
         All are searched at once: the search fills its chunks.
         """
-        sources, copies = zip(*(self._copies(name, seed, most) for name in TRANSFORMS), strict=True)
+        names = self.transforms
+        sources, copies = zip(*(self._copies(name, seed, most) for name in names), strict=True)
         found = self.search(np.concatenate(copies))
         _, verified = self.calibration.decide(found)
         rows, named = np.concatenate(sources), found.matches.image
@@ -225,15 +234,21 @@ class PreparedMemorisation:
         cuts = np.cumsum([len(part) for part in sources])[:-1]
         return tuple(
             PlantedCount(name, len(hits), int(hits.sum()), tuple(values.tolist()))
-            for name, hits, values in zip(TRANSFORMS, np.split(right, cuts), np.split(scores, cuts), strict=True)
+            for name, hits, values in zip(names, np.split(right, cuts), np.split(scores, cuts), strict=True)
         )
 
     def _copies(self, name: str, seed: int, most: int | None) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Rows of the private images that are copied under a transform, and the copies."""
         rng = np.random.default_rng([seed, 0x91A, int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")])
-        n = min(self.config.planted_per_transform, len(self.private))
-        rows = np.sort(rng.permutation(len(self.private))[:n])[:most]
-        return rows, plant(self.private.pixels[rows], name, rng, self.hosts)
+        able = np.arange(len(self.private))
+        boxes = marked(self.private)
+        if name == LESION and boxes is not None:
+            able = able[~np.isnan(boxes[:, 0])]
+        rows = np.sort(rng.permutation(able)[: self.config.planted_per_transform])[:most]
+        pixels = self.private.pixels[rows]
+        if name == LESION and boxes is not None:
+            return rows, plant_lesions(pixels, boxes[rows], rng, self.hosts if len(self.hosts) else pixels[::-1])
+        return rows, plant(pixels, name, rng, self.hosts)
 
     def _pair(self, file: str, found: Examined, row: np.intp) -> NearCopy:
         private = self.private.files[found.nearest[row]]
@@ -259,7 +274,7 @@ def find(
     if experts:
         timer("experts")
     matches, lane = strongest(matcher.match(queries, barred, timer, named))
-    copied = matcher.copied(queries, matches)
+    copied = matcher.copied(queries, matches, lane)
     timer("align")
     if not experts:
         return Found(matches, lane, copied)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audits.memorisation.calibration import class_p_values, classes_of_their_own, conformal_p_values, tail_threshold
-from audits.memorisation.matching import LANES, Matches
+from audits.memorisation.matching import BOX, NAMES, Matches
 
 __all__ = ["ENOUGH", "Calibration", "ClassCount", "Found", "calibrate", "strongest"]
 
@@ -24,7 +24,7 @@ NEAR_RATE = 1e-6
 
 _MARGIN = 0.3
 _MIN_CORRELATION = 0.35
-_MIN_AREA = {"framed": 0.5, "moved": 0.3}
+_MIN_AREA = {"framed": 0.5, "moved": 0.3, BOX: 0.03}
 _MIN_AREA_PART = 0.06
 ENOUGH = 20
 """Calibration images from which thresholds are drawn; with fewer, private images stand in."""
@@ -63,7 +63,7 @@ class Found:
         theirs = ~near & (self.named.score > self.matches.score)
         matches = Matches.choose([self.matches, self.named], theirs.astype(np.int64))
         copied = np.where(theirs[:, None, None], 0.0, self.copied)
-        return Found(matches, np.where(theirs, len(LANES) + self.expert, self.lane), copied)
+        return Found(matches, np.where(theirs, len(NAMES) + self.expert, self.lane), copied)
 
     @property
     def area(self) -> NDArray[np.float64]:
@@ -73,7 +73,7 @@ class Found:
     @property
     def sound(self) -> NDArray[np.bool_]:
         """Where a match is one: content agrees, and over enough of the candidate."""
-        least = np.array([_MIN_AREA.get(lane, _MIN_AREA_PART) for lane in LANES])[self.lane]
+        least = np.array([_MIN_AREA.get(lane, _MIN_AREA_PART) for lane in NAMES])[self.lane]
         alike = self.matches.correlation >= _MIN_CORRELATION
         return np.asarray((self.matches.image >= 0) & alike & (self.area >= least), dtype=np.bool_)
 

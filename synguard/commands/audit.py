@@ -17,6 +17,7 @@ __all__ = ["COMMANDS"]
 @click.option("--holdout", required=True, help="Images of other patients from the same source, never seen by the generator.")
 @click.option("--synthetic", required=True, help="The images that are to be released.")
 @click.option("--patient", help="Metadata column with the patient id, in the private set and the holdout.")
+@click.option("--box", help="Metadata column of the private set with a box in each image: x y width height in pixels.")
 @click.option("--policy", default="public-release", show_default=True, help="A built-in policy or a policy file.")
 @click.option("--conditions", help="YAML file with the condition schema, or 'none' for an unlabelled release.")
 @click.option("--model", type=click.Path(path_type=Path), help="Pipeline folder of the generator, for the white-box probes.")
@@ -36,6 +37,7 @@ def audit(
     holdout: str,
     synthetic: str,
     patient: str | None,
+    box: str | None,
     policy: str,
     conditions: str | None,
     model: Path | None,
@@ -65,6 +67,7 @@ def audit(
             holdout=holdout,
             synthetic=synthetic,
             patient=patient,
+            box=box,
             policy=policy,
             conditions=conditions,
             model=model,

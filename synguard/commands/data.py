@@ -16,6 +16,7 @@ __all__ = ["COMMANDS"]
 FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 PRIVATE = click.option("--private", required=True, help="The images that the generator was trained on.")
 PATIENT = click.option("--patient", help="Metadata column with the patient id.")
+BOX = click.option("--box", help="Metadata column of the private set with a box in each image: x y width height in pixels.")
 SIZE = click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels at which images are audited.")
 
 
@@ -33,6 +34,7 @@ def index() -> None:
 @PRIVATE
 @click.option("--holdout", required=True, help="Images of other patients; thresholds are calibrated on a third of them.")
 @PATIENT
+@BOX
 @SIZE
 @click.option("--seed", default=0, show_default=True, help="Seed of the split of the holdout and of the planted copies.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the index.")
@@ -42,6 +44,7 @@ def index_build(
     private: str,
     holdout: str,
     patient: str | None,
+    box: str | None,
     size: int | None,
     seed: int,
     out: Path,
@@ -65,6 +68,7 @@ def index_build(
             private=private,
             holdout=holdout,
             patient=patient,
+            box=box,
             size=size,
             seed=seed,
             out=out,
@@ -103,6 +107,7 @@ def index_info(folder: Path, key_file: Path | None, as_json: bool) -> None:
 @PRIVATE
 @click.option("--holdout", help="The holdout that it was calibrated on, to look at that too.")
 @PATIENT
+@BOX
 @click.option("--size", type=click.IntRange(16, 1024), help="Side in pixels; by default the one that the index records.")
 @options.key_file
 @options.as_json
@@ -112,6 +117,7 @@ def index_verify(
     private: str,
     holdout: str | None,
     patient: str | None,
+    box: str | None,
     size: int | None,
     key_file: Path | None,
     as_json: bool,
@@ -119,7 +125,7 @@ def index_verify(
 ) -> None:
     """Check that an index is whole, owner-only, made with this encoder, and of exactly these images.
 
-    Ends with 30 where anything differs; every difference is named. Give --patient as it was given to `index build`.
+    Ends with 30 where anything differs; every difference is named. Give --patient and --box as to `index build`.
 
     \b
     Example:
@@ -130,7 +136,14 @@ def index_verify(
 
     with progress_display(quiet) as progress:
         parts = verify_index(
-            folder, private=private, holdout=holdout, patient=patient, size=size, key_file=key_file, progress=progress
+            folder,
+            private=private,
+            holdout=holdout,
+            patient=patient,
+            box=box,
+            size=size,
+            key_file=key_file,
+            progress=progress,
         )
     if as_json:
         print_json({"verified": not any(part.faults for part in parts), "parts": [asdict(part) for part in parts]})

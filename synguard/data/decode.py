@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import jpeg_factory
 from PIL.PngImagePlugin import PngImageFile
@@ -23,7 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from synguard.errors import UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["LIMITS", "DecodeLimits", "decode_image", "image_format", "native_side", "opened", "square"]
+__all__ = ["LIMITS", "DecodeLimits", "decode_image", "decode_sized", "image_format", "native_side", "opened", "square"]
 
 ALLOWED = "a PNG, JPEG, WebP or TIFF image"
 
@@ -45,6 +45,8 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "WebP": WebPImageFile,
     "TIFF": TiffImageFile,
 }
+_LYING = frozenset({5, 6, 7, 8})
+"""EXIF orientations that exchange width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,22 @@ def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = L
 
     Raises UnreadableImageError.
     """
+    return decode_sized(data, size=size, where=where, limits=limits)[0]
+
+
+def decode_sized(data: bytes, *, size: int, where: str, limits: DecodeLimits = LIMITS) -> tuple[Images, tuple[int, int]]:
+    """As `decode_image`, with width and height of the upright picture in pixels of the file."""
     with opened(data, where, limits) as image:
         if _more_than_one(image):
             raise UnreadableImageError.of(where, f"a {image.format} file with several frames or pages", "a single image")
         if isinstance(image, PngImageFile):
             PngImageFile(io.BytesIO(data)).verify()  # load() does not look at checksums or for the end of the file
+        width, height = image.size
         image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at 1/2, 1/4 or 1/8, never below twice what we need
         image.load()
-        return square(_rgb(ImageOps.exif_transpose(image), where), size)
+        turned = image.getexif().get(ExifTags.Base.Orientation) in _LYING
+        pixels = square(_rgb(ImageOps.exif_transpose(image), where), size)
+        return pixels, ((height, width) if turned else (width, height))
 
 
 def native_side(data: bytes, *, where: str, limits: DecodeLimits = LIMITS) -> int:

@@ -20,7 +20,8 @@ class ImageSet:
     `files` are paths relative to the set (or `split/row` inside a MedMNIST file) and unique. `sha256` is of the file's
     bytes, or of the pixels where there is no file of its own. `pixels` is uint8 (n, size, size, 3) and may be memory-mapped.
     `patients` holds one id an image; where the source has none, the image's own name, and `has_patient_ids` is False.
-    `metadata` has a row per image, index 0 to n - 1, with the source's own columns.
+    `metadata` has a row per image, index 0 to n - 1, with the source's own columns. `boxes` (n, 4), float32, are around what
+    is marked in an image, as left, top, right, bottom in its frame, which reaches from -1 to 1; NaN where nothing is.
     """
 
     name: str
@@ -31,11 +32,14 @@ class ImageSet:
     metadata: pd.DataFrame
     has_patient_ids: bool
     skipped: tuple[str, ...] = ()
+    boxes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.files), len(self.sha256), len(self.pixels), len(self.patients), len(self.metadata)}
         if len(lengths) != 1:
             raise ValueError(f"{self.name}: found columns of {sorted(lengths)} rows, expected one length")
+        if self.boxes is not None and self.boxes.shape != (len(self), 4):
+            raise ValueError(f"{self.name}: found boxes of shape {self.boxes.shape}, expected {(len(self), 4)}")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -64,10 +68,14 @@ class ImageSet:
             metadata=self.metadata.iloc[index].reset_index(drop=True),
             has_patient_ids=self.has_patient_ids,
             skipped=self.skipped,
+            boxes=None if self.boxes is None else self.boxes[index],
         )
 
     def joined(self, other: ImageSet, name: str) -> ImageSet:
         """The rows of both sets; they must be of one size and share no file name."""
+        boxes = None
+        if self.boxes is not None or other.boxes is not None:
+            boxes = np.concatenate([self._all_boxes, other._all_boxes])
         return ImageSet(
             name=name,
             files=(*self.files, *other.files),
@@ -77,4 +85,9 @@ class ImageSet:
             metadata=pd.concat([self.metadata, other.metadata], ignore_index=True),
             has_patient_ids=self.has_patient_ids and other.has_patient_ids,
             skipped=(*self.skipped, *other.skipped),
+            boxes=boxes,
         )
+
+    @property
+    def _all_boxes(self) -> NDArray[np.float32]:
+        return np.full((len(self), 4), np.nan, np.float32) if self.boxes is None else self.boxes

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -20,10 +21,11 @@ import pandas as pd
 from PIL import Image
 
 from synguard.config import DataSource
+from synguard.data._boxes import Size, frame_boxes, parse_boxes
 from synguard.data._medmnist import Split, read_split, splits
 from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_name
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
-from synguard.data.decode import LIMITS, decode_image, image_format, native_side, square
+from synguard.data.decode import LIMITS, decode_sized, image_format, native_side, square
 from synguard.data.images import ImageSet
 from synguard.data.unexamined import refuse_unexamined
 from synguard.errors import InputError, UnreadableImageError
@@ -68,17 +70,24 @@ def read_images(
       the digest is of the row's pixels.
 
     Metadata columns are pandas `string`, empty cells NA. Raises InputError for anything that is missing, named twice,
-    unlisted or outside the folder, UnreadableImageError naming the first image that cannot be decoded and how many cannot;
+    unlisted or outside the folder, and for a cell of the column `source.box` that is no box in its picture (`_boxes`);
+    UnreadableImageError naming the first image that cannot be decoded and how many cannot;
     with `skip_unreadable` these are left out and listed in `ImageSet.skipped`. With `released`, files that hold more than
     the picture that is examined count among them (`unexamined.refuse_unexamined`).
     """
     store, file, wanted = _locate(source.path, base or Path.cwd())
+    where = f"{store.where}/{file}" if file else store.where
     if file is not None and file.endswith(".npz"):
+        if source.box is not None:
+            raise InputError.of(f"{where}: box", "a MedMNIST file, which has no boxes", "an image folder or a table")
         images = _read_medmnist(store, file, wanted, size, name, progress)
     else:
         table = _folder_table(store) if file is None else _path_table(store, file)
-        images = _read_files(store, table, size, name, skip_unreadable, released, progress)
-    where = f"{store.where}/{file}" if file else store.where
+        # Before any image is decoded, so that a cell that is no box is told at once.
+        boxes = None if source.box is None else parse_boxes(table, source.box, where)
+        images, sizes = _read_files(store, table, size, name, skip_unreadable, released, progress)
+        if boxes is not None and source.box is not None:
+            images = replace(images, boxes=frame_boxes(boxes, sizes, source.box, where))
     return images if source.patient is None else _with_patients(images, source.patient, where)
 
 
@@ -170,15 +179,17 @@ def _read_files(
     skip_unreadable: bool,
     released: bool,
     progress: Progress | None,
-) -> ImageSet:
+) -> tuple[ImageSet, dict[int, Size]]:
+    """The set, and width and height of the pictures by the row of the table that names them."""
     names = [str(value) for value in table["file_name"]]
     pixels = _allocate(len(names), size)
+    sizes: dict[int, Size] = {}
 
     def read(row: int) -> str | UnreadableImageError:
         try:
             data = store.read(names[row], LIMITS.bytes)
             where = f"{store.where}/{names[row]}"
-            pixels[row] = decode_image(data, size=size, where=where)
+            pixels[row], sizes[row] = decode_sized(data, size=size, where=where)
             if released:
                 refuse_unexamined(data, where)
         except UnreadableImageError as error:
@@ -200,7 +211,7 @@ def _read_files(
         for to, row in enumerate(good):  # in place: the pixels may be larger than the memory
             pixels[to] = pixels[row]
     files = tuple(names[row] for row in good)
-    return ImageSet(
+    images = ImageSet(
         name=name,
         files=files,
         sha256=tuple(digests),
@@ -210,6 +221,7 @@ def _read_files(
         has_patient_ids=False,
         skipped=tuple(names[row] for row in bad),
     )
+    return images, {row: sizes[row] for row in good}
 
 
 def _refuse(errors: Sequence[UnreadableImageError], names: Sequence[str]) -> None:
@@ -255,16 +267,7 @@ def _with_patients(images: ImageSet, column: str, where: str) -> ImageSet:
     if values.isna().any():
         row = int(values.isna().to_numpy().argmax())
         raise InputError.of(f"{where}: {images.files[row]}", f"no {column}", "a patient id for each image")
-    return ImageSet(
-        name=images.name,
-        files=images.files,
-        sha256=images.sha256,
-        pixels=images.pixels,
-        patients=values.to_numpy(dtype=np.str_),
-        metadata=images.metadata,
-        has_patient_ids=True,
-        skipped=images.skipped,
-    )
+    return replace(images, patients=values.to_numpy(dtype=np.str_), has_patient_ids=True)
 
 
 def _counted(items: Iterable[_Item], total: int, progress: Progress | None) -> Iterable[_Item]:

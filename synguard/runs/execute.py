@@ -82,6 +82,7 @@ def audit(
     synthetic: Path | str,
     out: Path | str,
     patient: str | None = None,
+    box: str | None = None,
     policy: str = "public-release",
     conditions: str | Sequence[AttributeConfig] | None = None,
     model: Path | None = None,
@@ -96,6 +97,7 @@ def audit(
 ) -> RunResult:
     """Audit images that exist already, decide by the policy, and write the report.
 
+    `box` is a column of the private metadata with a box around what is marked in an image: see `DataSource.box`.
     `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
     and the synthetic metadata share. `index` is a folder of `synguard index build`, `key_file` the key that it is
     encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images.
@@ -108,7 +110,7 @@ def audit(
     memorisation = MemorisationConfig(index_key=None if key_file is None else str(key_file))
     if batch_size is not None:
         memorisation = memorisation.model_copy(update={"batch_size": batch_size})
-    sources = [DataSource(path=str(private), patient=patient), DataSource(path=str(holdout), patient=patient)]
+    sources = [DataSource(path=str(private), patient=patient, box=box), DataSource(path=str(holdout), patient=patient)]
     settings = RunConfig(
         name=Path(out).name,
         seed=seed,
@@ -318,7 +320,7 @@ def _with_shared_conditions(config: RunConfig, base: Path, synthetic: ImageSet, 
     """The columns that the private and the synthetic metadata share, as conditions; said aloud."""
     private = read_images(config.private, size=config.image_size, name="private", base=base, skip_unreadable=True)
     holdout = read_images(config.holdout, size=config.image_size, name="holdout", base=base, skip_unreadable=True)
-    exclude = () if config.private.patient is None else (config.private.patient,)
+    exclude = tuple(name for name in (config.private.patient, config.private.box) if name is not None)
     schema = ConditionSchema.from_shared(private.metadata, synthetic.metadata, holdout=holdout.metadata, exclude=exclude)
     names = ", ".join(f"{a.name} ({a.kind})" for a in schema.attributes) or "none (an unlabelled release)"
     progress(f"conditions taken from the metadata: {names}", 1, 1)

@@ -84,13 +84,14 @@ def build_index(
     out: Path,
     key_file: Path | None,
     progress: Progress,
+    box: str | None = None,
 ) -> str:
     """The calibrated index in `out/index`, for `synguard audit --index out`; encrypted where there is a key. A summary."""
     if out.exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the index")
     base = Path.cwd()
     settings = AuditConfig(memorisation=MemorisationConfig(index_key=None if key_file is None else str(key_file)))
-    config = _config(private, holdout, patient, size, seed, settings)
+    config = _config(private, holdout, patient, box, size, seed, settings)
     check_different_folders(config, base, None)
     key = check_key_file(config, base, out)
     material = read_material(config, base, progress)
@@ -157,6 +158,7 @@ def verify_index(
     size: int | None,
     key_file: Path | None,
     progress: Progress,
+    box: str | None = None,
 ) -> tuple[VerifiedPart, ...]:
     """Whether an index is whole, owner-only, of this encoder and of these images; all parts are looked at.
 
@@ -174,10 +176,11 @@ def verify_index(
     parts = [VerifiedPart("files and rights", tuple(faults(index, meta, key)))]
     if holdout is None:
         progress("read private images", 0, 1)
-        images = read_images(DataSource(path=private, patient=patient), size=side, name="private", base=base)
+        source = DataSource(path=private, patient=patient, box=box)
+        images = read_images(source, size=side, name="private", base=base)
         progress("read private images", 1, 1)
     else:
-        config = _config(private, holdout, patient, side, seed)
+        config = _config(private, holdout, patient, box, side, seed)
         check_different_folders(config, base, None)
         material = read_material(config, base, progress)
         images = material.private
@@ -193,9 +196,15 @@ def verify_index(
 
 
 def _config(
-    private: str, holdout: str, patient: str | None, size: int | None, seed: int, audits: AuditConfig | None = None
+    private: str,
+    holdout: str,
+    patient: str | None,
+    box: str | None,
+    size: int | None,
+    seed: int,
+    audits: AuditConfig | None = None,
 ) -> RunConfig:
-    sources = [DataSource(path=private, patient=patient), DataSource(path=holdout, patient=patient)]
+    sources = [DataSource(path=private, patient=patient, box=box), DataSource(path=holdout, patient=patient)]
     side = size or common_size(sources, Path.cwd())
     return RunConfig(seed=seed, image_size=side, private=sources[0], holdout=sources[1], audits=audits or AuditConfig())
 
