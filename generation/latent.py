@@ -23,7 +23,7 @@ from synguard.data.conditions import ConditionSchema
 from synguard.errors import InputError
 from synguard.protocols import Images
 
-__all__ = ["LatentDiffusion", "torch_device"]
+__all__ = ["LatentDiffusion", "condition_encoder", "torch_device"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ class LatentDiffusion:
             weights=tuple(unets),
             sampling=sampling,
             device=target,
-            encoder=_encoder(index["attributes"]),
+            encoder=condition_encoder(index["attributes"]),
             vae=vae,
             unets=unets,
         )
@@ -175,7 +175,8 @@ def _open(kind: Any, folder: Path, device: torch.device) -> Any:
     return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
+def condition_encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
+    """The encoder that a trained folder stores as its attributes."""
     configs = [{key: a[key] for key in ("name", "kind", "levels", "range") if key in a} for a in attributes]
     schema = ConditionSchema(tuple(AttributeConfig(**config) for config in configs))
     return ConditionEncoder(schema, tuple(attributes))

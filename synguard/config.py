@@ -19,6 +19,7 @@ __all__ = [
     "LabelsConfig",
     "MembershipConfig",
     "MemorisationConfig",
+    "PrivateConfig",
     "ReleaseConfig",
     "RunConfig",
     "SamplingConfig",
@@ -72,8 +73,11 @@ class DenoiserConfig(_Config):
 
     widths: tuple[Positive, ...] = (64, 96)
     layers: Positive = 1
+    attention: bool = False
+    """Self-attention at the coarsest level: what private training can fine-tune alone."""
     steps: Positive = 2000
     batch_size: Positive = 64
+    """Images a step; in private training, patients that are expected in a step."""
     learning_rate: float = 1.5e-3
     ema_decay: Share = 0.999
     condition_dropout: Share = 0.1
@@ -109,6 +113,35 @@ class CurveConfig(_Config):
     """Images that each checkpoint generates."""
 
 
+class PrivateConfig(_Config):
+    """Training of the denoiser with differential privacy (DP-SGD); what is protected is a patient with all images.
+
+    Give `epsilon`, and the noise is found that keeps to it, or `noise`, and the accountant says what was spent.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)] | None = None
+    noise: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the noise in units of `clip`."""
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """By default a tenth of one in the number of patients."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Longest gradient that one patient may have."""
+    multiplicity: Positive = 8
+    """Images, noises and times that a patient's gradient is the mean of, in one step."""
+    layers: Literal["all", "attention"] = "all"
+    base: str | None = None
+    """Pipeline folder trained by synguard on public images: training starts from it, and keeps its autoencoder."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> PrivateConfig:
+        if (self.epsilon is None) == (self.noise is None):
+            found = "neither epsilon nor noise" if self.noise is None else "epsilon and noise"
+            raise ValueError(f"generator.private: found {found}, expected one of the two")
+        if self.layers == "attention" and self.base is None:
+            raise ValueError("generator.private.base: found nothing, expected a folder, since layers is 'attention'")
+        return self
+
+
 class GeneratorConfig(_Config):
     """Where candidates come from: our latent diffusion model, a diffusers pipeline folder, or a folder of images."""
 
@@ -120,11 +153,23 @@ class GeneratorConfig(_Config):
     denoiser: DenoiserConfig = DenoiserConfig()
     sampling: SamplingConfig = SamplingConfig()
     curve: CurveConfig = CurveConfig()
+    private: PrivateConfig | None = None
+    """Training with differential privacy; without it there is none."""
+    canaries: Annotated[int, Field(ge=2)] | None = None
+    """Patients whose place in the private set a coin decides before training, to measure what the model gives away."""
+
+    @property
+    def images_a_step(self) -> int:
+        """Images that the denoiser sees in a step, expected ones in private training."""
+        return self.denoiser.batch_size * (1 if self.private is None else self.private.multiplicity)
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> GeneratorConfig:
         if self.kind != "latent-diffusion" and not self.path:
             raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
+        for key in ("private", "canaries"):
+            if getattr(self, key) is not None and (self.path or self.kind != "latent-diffusion"):
+                raise ValueError(f"generator.{key}: found it beside a generator that is not trained, expected none")
         return self
 
 
