@@ -25,6 +25,7 @@ from generation.synguard_pipeline import chunk_size, images_in, in_chunks, norma
 from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
+from synguard.data.turns import TURNS, turned
 
 __all__ = ["checkpoints", "train"]
 
@@ -176,6 +177,7 @@ def _model(training: _Training, vae: Any, unet: Any, encoder: ConditionEncoder, 
         size=training.private.size,
         latent_shape=(unet_config.in_channels, unet_config.sample_size, unet_config.sample_size),
         weights=("ema",),
+        turns=TURNS[training.config.denoiser.augment],
         sampling=training.config.sampling,
         device=training.device,
         encoder=encoder,
@@ -192,7 +194,7 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
     def loss(model: Any, step: int) -> Tensor:
         rng = step_rng(training.seed, _AUTOENCODER, step)
         crops = [
-            _turned(private.pixels[row], variant)[top : top + side, left : left + side]
+            turned(private.pixels[row], variant)[top : top + side, left : left + side]
             for row, variant, (top, left) in zip(
                 training.rows(step, config.batch_size),
                 rng.integers(0, 8, config.batch_size),
@@ -218,12 +220,6 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
     vae.eval()
 
 
-def _turned(image: NDArray[np.uint8], variant: int) -> NDArray[np.uint8]:
-    """One of the eight mirrorings and quarter turns of an image (h, w, 3); 0 leaves it, 1 mirrors it."""
-    mirrored = image[:, ::-1] if variant % 2 else image
-    return np.rot90(mirrored, variant // 2)
-
-
 def _latents(training: _Training, vae: Any) -> Tensor:
     """Latents (variants, n, c, h, w) of all private images in all label-preserving turns, cached until training ends."""
     path = training.state / "latents.safetensors"
@@ -231,12 +227,12 @@ def _latents(training: _Training, vae: Any) -> Tensor:
         cached = load_tensors(path, training.identity)[0]["latents"]
         return cached.to(training.device)
     private = training.private
-    variants = {"none": 1, "mirror": 2, "dihedral": 8}[training.config.denoiser.augment]
+    variants = len(TURNS[training.config.denoiser.augment])
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        turned = [_turned(private.pixels[row % len(private)], row // len(private)) for row in rows.tolist()]
+        shown = [turned(private.pixels[row % len(private)], row // len(private)) for row in rows.tolist()]
         with torch.inference_mode():
-            mode = vae.encode(images_in(np.stack(turned), training.device)).latent_dist.mode()
+            mode = vae.encode(images_in(np.stack(shown), training.device)).latent_dist.mode()
         array: NDArray[np.float32] = mode.float().cpu().numpy()
         return array
 

@@ -20,6 +20,7 @@ __all__ = [
     "MembershipConfig",
     "MemorisationConfig",
     "PrivateConfig",
+    "ProbeName",
     "ReleaseConfig",
     "RunConfig",
     "SamplingConfig",
@@ -27,6 +28,9 @@ __all__ = [
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(gt=0, lt=1)]
+ProbeName = Literal["loss", "condition-gap", "sima", "pia", "pian", "secmi", "gradients", "autoencoder"]
+"""White-box probes on one set of weights; that against a reference model is asked for by `reference`."""
 
 
 class _Config(BaseModel):
@@ -189,12 +193,29 @@ class MembershipConfig(_Config):
     """The membership audit."""
 
     max_members: Positive = 4000
-    noise_levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+    probes: Annotated[tuple[ProbeName, ...], Field(min_length=1)] = ("loss", "sima", "pia")
+    """White-box probes, all gated on together with their ensemble. `secmi` takes 12 passes an image, `condition-gap` 12 and
+    `gradients` four forth and back: for a model that is to be released they are worth their time."""
+    noise_levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
     draws: Positive = 2
+    """Noises at each level, the same for all images. Where training mirrored or turned images, draws take turns too."""
+    query_level: Level = 0.3
+    """Noise level of SimA, PIA and SecMI."""
+    reference: str | None = None
+    """A model that saw neither the private set nor the holdout, for the loss beyond its own: the base checkpoint that the
+    model was tuned from, as a pipeline folder; or `train`: one is trained on the holdout's reference role."""
+    turns: Literal["as-trained", "none", "mirror", "dihedral"] = "as-trained"
+    """How training turned images, where the model's own card does not say it."""
     permutations: Annotated[int, Field(ge=199)] = 299
     """With fewer than 199 no p-value of a split could fall below 0.01 often enough to be called."""
     resamples: Annotated[int, Field(ge=200)] = 1000
     """With a handful the bounds shrink to a point, and whatever was measured would pass for certain."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> MembershipConfig:
+        if len(set(self.probes)) < len(self.probes):
+            raise ValueError(f"membership.probes: found {', '.join(self.probes)}, expected each name once")
+        return self
 
 
 class LabelsConfig(_Config):

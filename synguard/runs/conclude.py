@@ -11,6 +11,7 @@ import pandas as pd
 
 import reports
 from audits import autoencoder, fidelity, labels, membership, memorisation
+from audits.membership import Reference
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
 from synguard.governance import ci, manifest
@@ -20,11 +21,11 @@ from synguard.governance.manifest import Manifest
 from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
-from synguard.protocols import Autoencoder, Denoiser, Generator
 from synguard.results import AuditResult, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
 from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
+from synguard.runs.inside import Inside
 from synguard.runs.prepare import Prepared
 from synguard.runs.progress import Progress, Timings
 from synguard.runs.result import tuples
@@ -38,14 +39,15 @@ def audit_results(
     synthetic: ImageSet,
     prepared: Prepared,
     config: RunConfig,
-    model: Generator | None,
+    inside: Inside,
     *,
+    reference: Reference | None,
     timings: Timings,
     progress: Progress,
 ) -> list[AuditResult]:
     """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it.
 
-    `model` is the generator where there is one; audits that look inside take it as far as it lets them.
+    `inside` is the way into the model, as far as it lets the audits, `reference` a model for membership probes to compare.
     """
     material = prepared.material
     folder.probes.mkdir(mode=0o700, exist_ok=True)
@@ -71,7 +73,9 @@ def audit_results(
             prepared.roles,
             synthetic,
             conditions=material.schema,
-            denoiser=model if isinstance(model, Denoiser) else None,
+            denoiser=inside.denoiser,
+            closed=inside.why_not,
+            reference=reference,
             embedder=prepared.embedder,
             split=prepared.validity,
             config=config.audits.membership,
@@ -80,7 +84,7 @@ def audit_results(
         "autoencoder": lambda: autoencoder.run(
             material.private,
             prepared.roles,
-            autoencoder=model if isinstance(model, Autoencoder) else None,
+            autoencoder=inside.autoencoder,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,
