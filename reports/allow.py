@@ -14,7 +14,7 @@ from reports import facts
 from reports.checks import CheckFact, MetricFact
 from reports.coarse import coarse_confusion, coarse_roc, coarse_series, rounded, rounded_pair
 from reports.runfolder import RunFolder, mapping, rows, text
-from reports.wording import STATE_WORDS, metric_title, transform_words
+from reports.wording import NOT_COVERED, STATE_WORDS, metric_title, transform_words
 from synguard.metrics.catalogue import CATALOGUE
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "batches",
     "check",
     "copies",
+    "epsilon",
     "fidelity",
     "labels",
     "membership",
@@ -130,6 +131,29 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
             )
             for p in found.probes
         ),
+    )
+
+
+def epsilon(found: facts.EpsilonFacts | None) -> facts.EpsilonFacts | None:
+    """Bounds with two digits; names of what is not covered out of a list of our own."""
+    if found is None:
+        return None
+    return facts.EpsilonFacts(
+        delta=rounded(found.delta),
+        upper=rounded(found.upper),
+        unit=found.unit if found.unit in {"patient", "image"} else "",
+        not_covered=tuple(name for name in found.not_covered if name in NOT_COVERED),
+        refuted=found.refuted,
+        lower=rounded(found.lower),
+        gaussian=rounded(found.gaussian),
+        lower_state=found.lower_state if found.lower_state in STATE_WORDS or found.lower_state == "measured" else "error",
+        canaries=found.canaries,
+        most=rounded(found.most),
+        equivalent=rounded(found.equivalent),
+        equivalent_state=found.equivalent_state
+        if found.equivalent_state in STATE_WORDS or found.equivalent_state == "measured"
+        else "error",
+        equivalent_patients=found.equivalent_patients,
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "CopyFacts",
     "CurveFacts",
     "CurvePoint",
+    "EpsilonFacts",
     "FidelityFact",
     "LabelFacts",
     "MembershipFacts",
@@ -113,6 +114,25 @@ class MembershipFacts:
 
     split: SplitFact | None
     probes: tuple[ProbeFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpsilonFacts:
+    """How much privacy was lost. `most` is what so many canaries could have shown, `not_covered` are names."""
+
+    delta: float | None
+    upper: float | None
+    unit: str
+    not_covered: tuple[str, ...]
+    refuted: bool
+    lower: float | None
+    gaussian: float | None
+    lower_state: str
+    canaries: int
+    most: float | None
+    equivalent: float | None
+    equivalent_state: str
+    equivalent_patients: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ __all__ = [
     "FIDELITY",
     "LANES",
     "MATCHES",
+    "NOT_COVERED",
     "SIGNS",
     "STANDING_LIMITS",
     "STATE_WORDS",
@@ -122,6 +123,17 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
 )
 _HEAD = re.compile(r"([a-z][a-z0-9_.]+)(?: \(([^()]*)\))?: ")
 _STEP = re.compile(r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?")
+
+NOT_COVERED: Mapping[str, str] = MappingProxyType(
+    {
+        "autoencoder": "the autoencoder, which was trained on the private images without noise",
+        "labels": "how often labels occur, since conditions are asked for by the private labels as they are",
+        "numbers": "the numbers of images and patients",
+        "tuning": "every further training on these patients, and choosing among trainings",
+        "audit": "the figures of this audit, which are computed from the private images without noise",
+        "rounding": "rounding, and that the noise comes from a statistical generator",
+    }
+)
 
 STANDING_LIMITS = (
     "The findings hold for exactly these images, this private set and this model, as their digests name them.",

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pandas as pd
 
 import reports
-from audits import autoencoder, fidelity, labels, membership, memorisation
+from audits import autoencoder, epsilon, fidelity, labels, membership, memorisation
+from audits.epsilon import Spent
 from audits.membership import Reference
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
@@ -42,12 +43,14 @@ def audit_results(
     inside: Inside,
     *,
     reference: Reference | None,
+    spent: Spent | str,
     timings: Timings,
     progress: Progress,
 ) -> list[AuditResult]:
     """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it.
 
     `inside` is the way into the model, as far as it lets the audits, `reference` a model for membership probes to compare.
+    `spent` is what private training spent, or why nothing is known of it.
     """
     material = prepared.material
     folder.probes.mkdir(mode=0o700, exist_ok=True)
@@ -77,6 +80,18 @@ def audit_results(
             closed=inside.why_not,
             reference=reference,
             embedder=prepared.embedder,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "epsilon": lambda: epsilon.run(
+            material.private,
+            prepared.roles,
+            drawn=material.drawn,
+            spent=spent,
+            conditions=material.schema,
+            denoiser=inside.denoiser,
+            closed=inside.why_not,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,

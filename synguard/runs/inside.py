@@ -96,7 +96,8 @@ def find_reference(
     train(
         roles.reference,
         material.schema,
-        config.generator,
+        # What it is compared with may be private and have canaries; the reference needs neither.
+        config.generator.model_copy(update={"private": None, "canaries": None}),
         seed=config.seed,
         folder=folder,
         device=device_of(config),
