@@ -65,7 +65,12 @@ def membership(evidence: Mapping[str, Any]) -> MembershipFacts | None:
         return None
     split = mapping(said.get("split"))
     return MembershipFacts(
-        split=_split(split) if split else None, probes=tuple(_probe(row) for row in rows(said.get("probes")))
+        split=_split(split) if split else None,
+        probes=tuple(_probe(row) for row in rows(said.get("probes"))),
+        left_out=tuple(
+            (text(row.get("probe")) or text(row.get("access")), text(row.get("reason")))
+            for row in rows(said.get("not_tested"))
+        ),
     )
 
 
@@ -258,6 +263,9 @@ def _probe(row: Mapping[str, Any]) -> ProbeFact:
         n_nonmembers=whole(row.get("n_nonmembers")) or 0,
         minimum_detectable_auc=number(row.get("minimum_detectable_auc")),
         roc=(roc if banded else Roc(roc.fpr, roc.tpr, (), ())) if usable else None,
+        calls=whole(row.get("calls")),
+        seconds=number(row.get("seconds")),
+        method=text(row.get("method")),
     )
 
 

@@ -95,6 +95,10 @@ class ProbeFact:
     n_nonmembers: int
     minimum_detectable_auc: float | None
     roc: Roc | None
+    calls: int | None = None
+    """Passes through the model an image, where it was asked."""
+    seconds: float | None = None
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ class MembershipFacts:
 
     split: SplitFact | None
     probes: tuple[ProbeFact, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Attacks that were not run, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

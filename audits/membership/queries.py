@@ -31,7 +31,11 @@ _POWER = 4
 
 @dataclass(frozen=True, slots=True)
 class SimA:
-    """The noise seen in a clean image: || eps(x, t) ||_4^4 (2025, arXiv:2509.25003)."""
+    """The noise seen in a clean image: || eps(x, t) ||_4^4 (2025, arXiv:2509.25003).
+
+    The image is scaled to the size that noised latents have at that level: not at all on the published, variance preserving
+    schedule, by sqrt((1 - t)^2 + t^2) on a flow.
+    """
 
     level: float
     name: str = "SimA"
@@ -53,8 +57,8 @@ class SimA:
     def measure(self, target: Target, block: Block) -> Measured:
         """(n, 1)."""
         asked = _Asked.of(target, block)
-        signal, _ = asked.model.coefficients(self.level)
-        return _over_turns(block, lambda x: _moment(asked.noise(np.float32(signal) * x, self.level), _POWER))
+        size = np.float32(math.hypot(*asked.model.coefficients(self.level)))
+        return _over_turns(block, lambda x: _moment(asked.noise(size * x, self.level), _POWER))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,9 @@ class Calibrated:
     expected: Difficulty
 
     @classmethod
-    def fit(cls, statistic: Statistic, target: Target, calibration: Arm) -> Calibrated:
-        """Standardise by the calibration role."""
-        found = measure(statistic, target, list(target.blocks(calibration)), calibration)
-        return cls(statistic, target, Difficulty.fit(found.beside, found.figures))
+    def of(cls, statistic: Statistic, target: Target, unseen: Measured) -> Calibrated:
+        """Standardised by what was measured on the calibration role."""
+        return cls(statistic, target, Difficulty.fit(unseen.beside, unseen.figures))
 
     @property
     def name(self) -> str:
@@ -86,7 +85,7 @@ def probe(
             measure(statistic, target, blocks[id(arm)], arm) for arm in (calibration, members, nonmembers)
         )
         seconds = time.perf_counter() - begun
-        fitted = Calibrated(statistic, target, Difficulty.fit(unseen.beside, unseen.figures))
+        fitted = Calibrated.of(statistic, target, unseen)
         named = {"name": fitted.name, "access": "white box", "method": fitted.method}
         found = compare(fitted.scores(inside), fitted.scores(outside), members, nonmembers, named, resamples, seed)
         outcomes.append(replace(found, calls=statistic.calls(target), seconds=seconds))

@@ -230,13 +230,15 @@ SPECS = (
     _auc(
         "membership.white_box.auc",
         "Membership, with the model",
-        "Matsumoto et al. 2023, arXiv:2302.03262; Duan et al. 2023, arXiv:2302.01316",
-        "How well the denoiser's loss tells private from holdout images.",
+        "Matsumoto et al. 2023, arXiv:2302.03262; Duan et al. 2023, arXiv:2302.01316; Kong et al. 2024, arXiv:2305.18355",
+        "How well the model tells private from holdout images: the worst of all white-box probes and their ensemble, on any "
+        "set of its weights.",
+        method=f"{_PATIENTS}; of the ensemble, of the whole cross-validated procedure",
     ),
     _tpr(
         "membership.white_box.tpr_at_fpr_0.01",
         "Members named with the model, at 1 % false alarms",
-        "Share of the private images that the white-box probe names while it accuses 1 % of the holdout.",
+        "Share of the private images that the worst white-box probe names while it accuses 1 % of the holdout.",
     ),
     _auc(
         "membership.black_box.auc",

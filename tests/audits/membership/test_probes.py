@@ -281,7 +281,9 @@ def test_scores_do_not_depend_on_the_other_images(clean):
     calibration = Arm.of(clean.roles.calibration)
     denoiser = LeakyDenoiser()
     target = Target(denoiser, "ema")
-    loss = Calibrated.fit(MultiStepLoss((0.1, 0.4), common_noise(denoiser, 2, 0)), target, calibration)
+    statistic = MultiStepLoss((0.1, 0.4), common_noise(denoiser, 2, 0))
+    unseen = measure(statistic, target, list(target.blocks(calibration)), calibration)
+    loss = Calibrated.of(statistic, target, unseen)
     nearest = NearestNeighbour.fit(Pixels(), clean.synthetic, clean.roles.reference)
 
     def by_loss(arm):
