@@ -1,7 +1,8 @@
 """How much privacy was lost, as epsilon: at most by the accountant of private training, at least by canaries.
 
     training.epsilon_upper_bound     what DP-SGD's accountant vouches for, as the model card has it
-    membership.epsilon_lower_bound   what an attack on canaries proves; group gaussian: if the mechanism is nearly Gaussian
+    membership.epsilon_lower_bound   what an attack on canaries proves; group steinke: by the older theorem, which pays more
+                                     for delta; group gaussian: if the mechanism is nearly Gaussian
     membership.epsilon_equivalent    the same arithmetic on private against holdout, which nobody drew: no bound
 
 A canary's score is the mean over its patient's images, of a white-box statistic standardised on unseen images (calibration
@@ -29,6 +30,7 @@ from audits.membership.target import Target
 from synguard.config import MembershipConfig
 from synguard.data.images import ImageSet
 from synguard.metrics.one_run import PLANS, Form, OneRun, best_possible, default_delta, lower_bound
+from synguard.metrics.ranks import auc
 from synguard.protocols import Denoiser
 from synguard.results import AuditResult, Metric, MetricState
 
@@ -41,6 +43,8 @@ _UPPER, _LOWER, _EQUIVALENT = (
 )
 _FEWEST = 100
 """Canaries below which a low bound says nothing: with all guesses right they could hardly show more than 3."""
+_DELTA = 1e-5
+"""Where no accountant says at which delta; a larger one could only hide part of what the canaries prove."""
 _MOST = 500
 """Patients a side of the epsilon equivalent."""
 
@@ -88,7 +92,7 @@ def run(
     """
     started = time.perf_counter()
     patients = len(np.unique(private.patients))
-    delta = spent.delta if isinstance(spent, Spent) else default_delta(patients)
+    delta = spent.delta if isinstance(spent, Spent) else min(_DELTA, default_delta(patients))
     upper = _upper(spent)
     found: list[Metric] = []
     evidence: dict[str, Any] = {"delta": delta, "upper": _told(spent)}
@@ -178,30 +182,32 @@ def _told(spent: Spent | str) -> dict[str, Any]:
     }
 
 
-def _lower(drawn: Drawn, scorer: _Scorer, delta: float, seed: int) -> tuple[tuple[Metric, Metric], dict[str, Any]]:
+def _lower(drawn: Drawn, scorer: _Scorer, delta: float, seed: int) -> tuple[list[Metric], dict[str, Any]]:
     scores, included = scorer.patients(drawn.put_in, drawn.left_out)
     if not np.isfinite(scores).all():
         note = f"found {int((~np.isfinite(scores)).any(axis=0).sum())} canaries with scores that are not finite"
         broken = Metric(name=_LOWER, value=None, n=len(included), unit="epsilon", method="", state="error", note=note)
-        return (broken, replace(broken, group="gaussian")), {"reason": note}
+        return [replace(broken, group=group) for group in _FORMS.values()], {"reason": note}
     found = {form: lower_bound(scores, included, delta=delta, form=form, seed=seed) for form in _FORMS}
     ceiling = best_possible(len(included), delta=delta, probes=len(scores))
-    made = tuple(_bound(found[form], group, scorer.names, ceiling) for form, group in _FORMS.items())
+    made = [_bound(found[form], group, scorer.names, ceiling) for form, group in _FORMS.items()]
     told = {
         "canaries": len(included),
         "included": int(included.sum()),
         "commitment": drawn.commitment,
         "most": ceiling,
+        "auc": max(auc(row[included], row[~included]) for row in scores) if 0 < included.sum() < len(included) else None,
         "forms": {form: _row(one) for form, one in found.items()},
         "state": made[0].state,
     }
-    return (made[0], made[1]), told
+    return made, told
 
 
-_FORMS: Mapping[Form, str | None] = {"approximate": None, "gaussian": "gaussian"}
+_FORMS: Mapping[Form, str | None] = {"f-dp": None, "approximate": "steinke", "gaussian": "gaussian"}
 _SOURCES: Mapping[str, str] = {
+    "f-dp": "one-run audit (Steinke et al. 2023; bounded by the recursion of Mahloujifar et al. 2024)",
     "approximate": "one-run audit (Steinke et al. 2023, theorem 5.2)",
-    "gaussian": "one-run audit of f-DP (Mahloujifar et al. 2024), a bound if the mechanism's trade-off curve is Gaussian",
+    "gaussian": "one-run audit (Mahloujifar et al. 2024), a bound if the mechanism's trade-off curve is Gaussian",
 }
 
 

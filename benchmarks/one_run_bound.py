@@ -89,7 +89,7 @@ def uncorrected(scores: np.ndarray, coins: np.ndarray) -> float:
         for outs in steps.tolist():
             if 0 < ins + outs <= m:
                 right = correct_guesses(scores, coins, ins, outs, 0)
-                best = epsilon_bound(m, ins + outs, right, delta=0.0, beyond=best)
+                best = epsilon_bound(m, ins + outs, right, delta=0.0, form="approximate", beyond=best)
     return best
 
 
@@ -115,9 +115,9 @@ def same_scores(peer: str | None, seed: int) -> None:
         guesses = CANARIES // 5
         threshold = float(np.sort(scores)[-guesses])
         right = correct_guesses(scores, coins, guesses, 0, 0)
-        fixed = epsilon_bound(CANARIES, guesses, right, delta=DELTA)
+        fixed = epsilon_bound(CANARIES, guesses, right, delta=DELTA, form="approximate")
         form = epsilon_bound(CANARIES, guesses, right, delta=DELTA, form="gaussian")
-        rows.append((mu, guesses, fixed, form, lower_bound(scores, coins, delta=DELTA).epsilon))
+        rows.append((mu, guesses, fixed, form, lower_bound(scores, coins, delta=DELTA, form="approximate").epsilon))
         named = {"scores": scores.tolist(), "coins": coins.tolist(), "delta": DELTA, "threshold": threshold}
         cases.append(named | {"methods": ["fixed", "fixed, f-DP", "one-run"]})
     for (mu, guesses, *ours), theirs in zip(rows, ask(peer, cases), strict=True):
@@ -134,7 +134,7 @@ def above_the_truth(peer: str | None, runs: int, seed: int) -> None:
     print(f"\n## How often a bound at 95 % is above the truth, of {runs} runs with {CANARIES} canaries\n")
     print(f"A sound one is so in no more than {allowed}, but for one time in a thousand. In brackets: the median bound.\n")
     theirs_names = ("one-run", "one-run, multi-split", "clopper-pearson", "raw counts")
-    heads = ["ours", "ours, f-DP", *(f"jax-privacy, {name}" for name in theirs_names), "best of a grid, uncorrected"]
+    heads = ["ours", "ours, Steinke", *(f"jax-privacy, {name}" for name in theirs_names), "best of a grid, uncorrected"]
     print(f"| mechanism | epsilon | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
     for number, mechanism in enumerate((answers(0.0), answers(1.0), gaussian(1.0))):
         rng = np.random.default_rng([seed, number])
@@ -144,7 +144,7 @@ def above_the_truth(peer: str | None, runs: int, seed: int) -> None:
             drawn.append((mechanism.draw(rng, coins), coins))
         columns = [
             [lower_bound(s, c, delta=DELTA, seed=i).epsilon for i, (s, c) in enumerate(drawn)],
-            [lower_bound(s, c, delta=DELTA, form="f-dp", seed=i).epsilon for i, (s, c) in enumerate(drawn)],
+            [lower_bound(s, c, delta=DELTA, form="approximate", seed=i).epsilon for i, (s, c) in enumerate(drawn)],
         ]
         cases = [
             {"scores": s.tolist(), "coins": c.tolist(), "delta": DELTA, "methods": list(theirs_names)} for s, c in drawn

@@ -144,7 +144,7 @@ def epsilon(found: facts.EpsilonFacts | None) -> facts.EpsilonFacts | None:
     if found is None:
         return None
     return facts.EpsilonFacts(
-        delta=rounded(found.delta),
+        delta=None if found.delta is None else float(f"{found.delta:.1g}"),
         upper=rounded(found.upper),
         unit=found.unit if found.unit in {"patient", "image"} else "",
         not_covered=tuple(name for name in found.not_covered if name in NOT_COVERED),

@@ -81,7 +81,7 @@ def epsilon(evidence: Mapping[str, Any]) -> EpsilonFacts | None:
         return None
     upper, lower, equal = (mapping(said.get(name)) for name in ("upper", "lower", "equivalent"))
     forms = mapping(lower.get("forms"))
-    bound, least = number(upper.get("epsilon")), number(mapping(forms.get("approximate")).get("epsilon"))
+    bound, least = number(upper.get("epsilon")), number(mapping(forms.get("f-dp")).get("epsilon"))
     listed = upper.get("not_covered")
     return EpsilonFacts(
         delta=number(said.get("delta")),

@@ -20,7 +20,7 @@ _LIRA = "Carlini et al. 2022, arXiv:2112.03570, section III"
 _EXTRACT = "Carlini et al. 2023, arXiv:2301.13188"
 _BLIND = "Das et al. 2024, arXiv:2406.16201"
 _SHARE = "Platzer and Reutterer 2021, arXiv:2104.00635, section 3.2"
-_ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846, theorem 5.2"
+_ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846; Mahloujifar et al. 2024, arXiv:2410.22235"
 _RISKS = "Giomi et al. 2022, arXiv:2211.10460"
 _ROBUST = "Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4"
 _IMPROVED = "Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1"
@@ -262,7 +262,8 @@ SPECS = (
         "proof of privacy. Insufficient below 100 canaries; not tested where no coins were thrown.",
         method="One-run audit: the value is a 95 % bound, with every way of guessing that was tried paid for (Bonferroni)",
         sample="canaries",
-        groups="none: holds for any mechanism; `gaussian`: by f-DP, if the trade-off curve is Gaussian (arXiv:2410.22235)",
+        groups="none: for any mechanism, by the recursion of arXiv:2410.22235; `steinke`: the same by theorem 5.2, which "
+        "pays more for delta; `gaussian`: if the trade-off curve is Gaussian",
     ),
     _value(
         "membership.epsilon_equivalent",

@@ -12,7 +12,7 @@ LOWER = {
     "commitment": "ab" * 32,
     "most": 4.87,
     "state": "measured",
-    "forms": {"approximate": {"epsilon": 0.41}, "gaussian": {"epsilon": 0.92}},
+    "forms": {"f-dp": {"epsilon": 0.41}, "gaussian": {"epsilon": 0.92}},
 }
 
 
@@ -42,7 +42,7 @@ def test_both_bounds_and_what_is_not_covered(public):
 
 
 def test_a_refuted_bound_is_called_void():
-    refuted = LOWER | {"forms": {"approximate": {"epsilon": 9.0}}}
+    refuted = LOWER | {"forms": {"f-dp": {"epsilon": 9.0}}}
     assert "The bound is void for this model" in words({"upper": UPPER, "lower": refuted})
 
 

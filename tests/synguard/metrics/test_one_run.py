@@ -28,20 +28,23 @@ JAX_PRIVACY = [
 
 @pytest.mark.parametrize(("m", "guesses", "right", "delta", "approximate", "gaussian"), JAX_PRIVACY)
 def test_agrees_with_jax_privacy(m, guesses, right, delta, approximate, gaussian):
-    assert epsilon_bound(m, guesses, right, delta=delta) == pytest.approx(approximate, abs=1e-4)
+    assert epsilon_bound(m, guesses, right, delta=delta, form="approximate") == pytest.approx(approximate, abs=1e-4)
     assert epsilon_bound(m, guesses, right, delta=delta, form="gaussian") == pytest.approx(gaussian, abs=1e-4)
 
 
 @pytest.mark.parametrize(("guesses", "right"), [(10, 10), (100, 80), (500, 300), (30, 16)])
 def test_without_delta_it_is_the_exact_binomial_bound(guesses, right):
     low = beta.ppf(0.05, right, guesses - right + 1)
-    assert epsilon_bound(500, guesses, right, delta=0) == pytest.approx(max(0.0, math.log(low / (1 - low))), abs=1e-6)
+    assert epsilon_bound(500, guesses, right, delta=0, form="approximate") == pytest.approx(
+        max(0.0, math.log(low / (1 - low))), abs=1e-6
+    )
 
 
 def test_all_right_as_in_the_literature():
     """refs: r = 10 -> 1.05, 100 -> 3.49, 1000 -> 5.78 at delta 1e-5."""
     for guesses, expected in ((10, 1.05), (100, 3.49), (1000, 5.78)):
-        assert epsilon_bound(guesses, guesses, guesses, delta=1e-5) == pytest.approx(expected, abs=0.006)
+        found = epsilon_bound(guesses, guesses, guesses, delta=1e-5, form="approximate")
+        assert found == pytest.approx(expected, abs=0.006)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,6 +112,22 @@ def test_sound_where_all_coins_are_told_with_probability_delta(form):
             told = coins.astype(float)
         above += lower_bound(told, coins, delta=delta, form=form, seed=seed).epsilon > 0.5
     assert above <= ALLOWED
+
+
+@pytest.mark.parametrize("form", ["approximate", "f-dp"])
+@pytest.mark.parametrize(("m", "delta", "epsilon"), [(500, 1e-3, 0.5), (200, 1e-3, 0.0), (100, 1e-2, 0.5)])
+def test_sound_where_delta_is_spent_to_deceive_it(m, delta, epsilon, form):
+    """With chance m delta / i, i coins at random are told outright, so each with chance delta; an exact computation."""
+    low, right = 0, m  # the fewest right guesses that disprove epsilon
+    while right - low > 1:
+        middle = (low + right) // 2
+        beyond = epsilon_bound(m, m, middle, delta=delta, form=form, beyond=epsilon) > epsilon
+        low, right = (low, middle) if beyond else (middle, right)
+    share = expit(epsilon)
+    told = np.arange(1, m + 1)
+    chance = np.minimum(1, m * delta / told)
+    above = (1 - chance) * binom.sf(right - 1, m, share) + chance * binom.sf(right - told - 1, m - told, share)
+    assert above.max() <= 0.05
 
 
 @pytest.mark.parametrize("form", ["approximate", "f-dp", "gaussian"])

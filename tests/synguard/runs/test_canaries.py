@@ -154,7 +154,7 @@ def test_the_command_says_what_was_committed_to_and_spent(world, trained, monkey
     ("old", "new", "message"),
     [
         ("noise: 1.0", "noise: 1.0, epsilon: 2", r"generator\.private: found epsilon and noise, expected one of the two"),
-        ("noise: 1.0", "noize: 1.0", "did you mean noise"),
+        ("noise: 1.0", "noize: 1.0", r"generator\.private\.noize: found an unknown key, expected noise\?"),
         ("noise: 1.0", "noise: 1.0, layers: attention", r"generator\.private\.base: found nothing"),
         ("noise: 1.0", "noise: 1.0, base: nowhere", "nowhere: found no model_index.json"),
         (
