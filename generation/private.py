@@ -97,8 +97,8 @@ class Patients:
     @classmethod
     def of(cls, patients: NDArray[np.str_], rate: float) -> Patients:
         """From the patient of each image."""
-        codes = np.unique(patients, return_inverse=True)[1]
-        return cls(tuple(np.flatnonzero(codes == code) for code in range(codes.max() + 1)), rate)
+        codes, counts = np.unique(patients, return_inverse=True, return_counts=True)[1:]
+        return cls(tuple(np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])), rate)
 
     def taken(self, secret: Secret, step: int) -> NDArray[np.int64]:
         """Numbers of the patients of one step: Poisson sampling, so now and then none."""

@@ -53,9 +53,7 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
 
     Returns it, None where the run trains its own.
     """
-    start = _public_base(config, base)
-    if start is not None:
-        open_base(start, ConditionSchema(config.conditions), config.image_size)
+    _check_base(config, base)
     return None if config.generator.path is None else open_generator(config, base, base / config.generator.path)
 
 
@@ -68,6 +66,13 @@ def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
         sampling=config.generator.sampling,
         size=config.image_size,
     )
+
+
+def _check_base(config: RunConfig, base: Path) -> None:
+    """InputError for a public model that private training cannot start from."""
+    start = _public_base(config, base)
+    if start is not None:
+        open_base(start, ConditionSchema(config.conditions), config.image_size)
 
 
 def _public_base(config: RunConfig, base: Path) -> Path | None:
@@ -136,7 +141,7 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
         raise InputError.of(f"{path}: generator.kind", config.generator.kind, "latent-diffusion, the kind that is trained")
     if canaries is not None:
         config = config.model_copy(update={"generator": config.generator.model_copy(update={"canaries": canaries})})
-    check_generator(config, path.parent)
+    _check_base(config, path.parent)
     if config.generator.curve.enabled:
         check_different_folders(config, path.parent, None)
         material = read_material(config, path.parent, progress)
