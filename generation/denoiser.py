@@ -27,13 +27,14 @@ def build(config: DenoiserConfig, *, latent_channels: int, latent_size: int, dim
             f"{depth} widths on latents of side {latent_size}",
             f"a side that can be halved {depth - 1} times",
         )
+    attention = "Attn" if config.attention else ""
     return UNet2DConditionModel(
         sample_size=latent_size,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        down_block_types=("DownBlock2D",) * depth,
+        down_block_types=("DownBlock2D",) * (depth - 1) + (f"{attention}DownBlock2D",),
         mid_block_type="UNetMidBlock2D",
-        up_block_types=("UpBlock2D",) * depth,
+        up_block_types=(f"{attention}UpBlock2D",) + ("UpBlock2D",) * (depth - 1),
         block_out_channels=config.widths,
         layers_per_block=config.layers,
         norm_num_groups=math.gcd(8, *config.widths),

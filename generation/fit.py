@@ -19,13 +19,15 @@ from torch import Tensor
 
 from synguard.errors import IntegrityError, SynguardError
 
-__all__ = ["Checkpoint", "fit", "step_rng", "torch_normal"]
+__all__ = ["Checkpoint", "clipped", "fit", "step_rng", "torch_normal"]
 
 WARM_UP, DECAY = 0.05, 0.3
 """Shares of all steps in which the learning rate rises at the start and falls to zero at the end."""
 CLIP = 1.0
 
 Progress = Callable[[str, int, int], None]
+Gradients = Callable[[Any, int], None]
+"""Puts the gradients of a step into the parameters of a model."""
 
 
 def step_rng(seed: int, purpose: int, step: int) -> np.random.Generator:
@@ -47,9 +49,20 @@ class Checkpoint:
     every: int
 
 
+def clipped(loss: Callable[[Any, int], Tensor]) -> Gradients:
+    """Gradients of `loss(model, step)`, clipped to norm 1."""
+
+    def gradients(model: Any, step: int) -> None:
+        value = loss(model, step)
+        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
+
+    return gradients
+
+
 def fit(
     model: Any,
-    loss: Callable[[Any, int], Tensor],
+    gradients: Gradients,
     *,
     phase: str,
     steps: int,
@@ -59,12 +72,12 @@ def fit(
     progress: Progress | None = None,
     on_checkpoint: Callable[[int, Any], None] | None = None,
 ) -> Any:
-    """Trains `model` in place for `steps` steps of `loss(model, step)` and returns its moving average (itself without one).
+    """Trains `model` in place by `gradients(model, step)`; returns its moving average (itself without one).
 
-    AdamW, gradients clipped to norm 1, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes
-    on from the checkpoint where there is one; raises IntegrityError for one of another training. `on_checkpoint(step,
-    averaged)` is called after each checkpoint, and again with the one that is gone on from, since a kill may have come
-    between the two. `loss` must take all its randomness from the step's number.
+    AdamW, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes on from the checkpoint where
+    there is one; raises IntegrityError for one of another training. `on_checkpoint(step, averaged)` is called after each
+    checkpoint, and again with the one that is gone on from, since a kill may have come between the two. `gradients` must
+    take all its randomness from the step's number.
     """
     average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
@@ -76,9 +89,7 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate * _schedule(step, steps)
             optimiser.zero_grad(set_to_none=True)
-            value = loss(model, step)
-            value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
+            gradients(model, step)
             optimiser.step()
             if ema_decay is not None:
                 _update(average, model, min(ema_decay, 1 - (1 + step) ** -0.75))

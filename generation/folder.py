@@ -15,6 +15,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from generation import synguard_pipeline
+from generation.accounting import Budget, in_words, statement
 from synguard.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ __all__ = ["check_weights", "claim", "digest_of", "finish", "identity", "is_syng
 
 INDEX = "model_index.json"
 CARD = "model_card.json"
+KIND = "synguard latent diffusion"
 STATE = "training"
 """Sub-folder with private state: raw weights for the membership probe. It is no part of the model and never released."""
+NOISE_KEY = "noise_key.json"
+"""What the noise of a private training comes from; destroyed when it ends."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 _README = """---
@@ -39,8 +43,8 @@ pipeline_tag: unconditional-image-generation
 
 Latent diffusion model ({size} x {size} pixels), trained from scratch by synguard on {images:,} private images
 (image set `{digest}`), each seen {seen:.1f} times.
-**It was not trained with differential privacy (epsilon: none)**; what can be said about its privacy is in the audit
-report of its release, not here.
+{privacy}
+What else can be said about its privacy is in the audit report of its release, not here.
 
 ```python
 from diffusers import DiffusionPipeline
@@ -55,8 +59,19 @@ The components load without `trust_remote_code`: `AutoencoderKL`, `UNet2DConditi
 """
 
 
-def identity(private: ImageSet, encoder: ConditionEncoder, config: GeneratorConfig, seed: int) -> dict[str, Any]:
-    """All that the trained weights depend on, apart from versions and hardware."""
+def identity(
+    private: ImageSet,
+    encoder: ConditionEncoder,
+    config: GeneratorConfig,
+    seed: int,
+    *,
+    base: str | None = None,
+    canaries: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All that the trained weights depend on, apart from versions, hardware and, in private training, the secret noise.
+
+    `base` is the weights digest of the public model that training starts from.
+    """
     return {
         "private_digest": private.digest,
         "private_images": len(private),
@@ -66,6 +81,10 @@ def identity(private: ImageSet, encoder: ConditionEncoder, config: GeneratorConf
         "labels_digest": hashlib.sha256(encoder.encode(private.metadata, private.name).tobytes()).hexdigest(),
         "autoencoder": config.autoencoder.model_dump(mode="json"),
         "denoiser": config.denoiser.model_dump(mode="json"),
+        # Where the base lies is nobody's business; which one it is, its digest says.
+        "private": None if config.private is None else config.private.model_dump(mode="json", exclude={"base"}),
+        "base": base,
+        "canaries": None if canaries is None else dict(canaries),
         "seed": seed,
     }
 
@@ -94,8 +113,26 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
         raise InputError.of(folder, "a folder that holds something else", "an empty folder or a training to go on with")
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
+    if expected["canaries"] is not None:
+        _commit(folder / CARD, expected)
     _write(record, expected)
     return False
+
+
+def _commit(card: Path, expected: Mapping[str, Any]) -> None:
+    """The model card before the training: it holds the commitment to the canaries' coins, and keeps it."""
+    if card.is_file():
+        if _committed(card) != expected["canaries"]:
+            raise IntegrityError(f"{card}: found another commitment to canaries, expected the one the training began with")
+        return
+    _write(card, {"kind": KIND, "state": "training has not ended", "training": dict(expected)})
+
+
+def _committed(card: Path) -> Any:
+    try:
+        return json.loads(card.read_text())["training"]["canaries"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{card}: found no commitment to canaries, expected the one the training began with") from error
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
@@ -105,8 +142,8 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _drop_state(state: Path) -> None:
-    """Removes checkpoints and the latents of private images; raw weights and identity stay."""
-    for path in [*state.glob("*.safetensors"), *state.glob("*.partial")]:
+    """Removes checkpoints, the latents of private images and the secret of the noise; raw weights and identity stay."""
+    for path in [*state.glob("*.safetensors"), *state.glob("*.partial"), *state.glob(NOISE_KEY)]:
         path.unlink()
 
 
@@ -119,8 +156,16 @@ def finish(
     encoder: ConditionEncoder,
     config: GeneratorConfig,
     identity: Mapping[str, Any],
+    budget: Budget | None = None,
+    unit: str = "patient",
 ) -> None:
-    """Writes the pipeline folder; the index comes last, so that a folder with an index is whole."""
+    """Writes the pipeline folder; the index comes last, so that a folder with an index is whole.
+
+    `budget` is what private training spent, per `unit`.
+    """
+    if identity["canaries"] is not None and _committed(folder / CARD) != identity["canaries"]:
+        raise IntegrityError(f"{folder / CARD}: found another commitment to canaries than the training began with")
+    privacy = None if budget is None else statement(budget, config, unit, identity["base"])
     attributes = list(encoder.attributes)
     vae.save_pretrained(folder / "vae")
     unet.save_pretrained(folder / "unet")
@@ -129,14 +174,14 @@ def finish(
     module = Path(synguard_pipeline.__file__)
     shutil.copyfile(module, folder / module.name)
     _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
-    seen = config.denoiser.steps * config.denoiser.batch_size / identity["private_images"]
+    seen = config.denoiser.steps * config.images_a_step / identity["private_images"]
     card = {
-        "kind": "synguard latent diffusion",
+        "kind": KIND,
         "training": dict(identity),
         "training_digest": digest_of(identity),
         "images_seen_per_image": seen,
-        "epsilon": None,
-        "differential_privacy": "none",
+        "epsilon": None if privacy is None else privacy["epsilon_upper_bound"],
+        "differential_privacy": "none" if privacy is None else privacy,
         "weights_digest": weights_digest(folder),
         "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
     }
@@ -149,6 +194,7 @@ def finish(
             digest=identity["private_digest"],
             seen=seen,
             attributes=names,
+            privacy=in_words(privacy),
         )
     )
     sampling = config.sampling

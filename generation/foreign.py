@@ -23,7 +23,7 @@ from synguard.config import SamplingConfig
 from synguard.errors import InputError
 from synguard.protocols import Images
 
-__all__ = ["ForeignGenerator", "ForeignLatentGenerator", "prompt_of"]
+__all__ = ["ForeignGenerator", "ForeignLatentGenerator", "files_digest", "prompt_of", "resized"]
 
 _CHUNK = 8
 
@@ -85,7 +85,7 @@ class ForeignGenerator:
         in_colour = isinstance(vae, AutoencoderKL) and vae.config.in_channels == 3
         kind = ForeignLatentGenerator if in_colour else cls
         return kind(
-            digest=digest_of({"files": _files_digest(folder), "sampling": settings, "size": size}),
+            digest=digest_of({"files": files_digest(folder), "sampling": settings, "size": size}),
             size=size or _own_size(pipeline),
             pipeline=pipeline,
             takes=takes,
@@ -105,7 +105,7 @@ class ForeignGenerator:
             generators = [torch.Generator("cpu").manual_seed(int(seeds[row])) for row in numbers]
             chosen = {name: [values[row] for row in numbers] for name, values in asked.items()}
             result = self.pipeline(**chosen, **self._settings(len(numbers)), generator=generators, output_type="np")
-            return _resized(np.asarray(result.images), self.size)
+            return resized(np.asarray(result.images), self.size)
 
         return in_chunks(len(seeds), _CHUNK, work)
 
@@ -146,10 +146,10 @@ class ForeignLatentGenerator(ForeignGenerator):
         vae, side = self.pipeline.vae, _own_size(self.pipeline)
 
         def work(rows: NDArray[np.int64]) -> Images:
-            given = images_in(_resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
+            given = images_in(resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
             with torch.inference_mode():
                 made = vae.decode(vae.encode(given).latent_dist.mode()).sample
-            return _resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
+            return resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
 
         return in_chunks(len(images), _CHUNK, work)
 
@@ -182,7 +182,7 @@ def _own_size(pipeline: Any) -> int:
     return int(side * 2 ** (len(widths) - 1))
 
 
-def _resized(images: NDArray[np.float32], size: int) -> Images:
+def resized(images: NDArray[np.float32], size: int) -> Images:
     """Float images (n, h, w, 1 or 3) in [0, 1] as uint8 (n, size, size, 3), by Lanczos where the size differs."""
     pixels = (np.clip(images, 0, 1) * 255).round().astype(np.uint8)
     pixels = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
@@ -191,7 +191,7 @@ def _resized(images: NDArray[np.float32], size: int) -> Images:
     return np.stack([np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)) for image in pixels])
 
 
-def _files_digest(folder: Path) -> str:
+def files_digest(folder: Path) -> str:
     """sha256 over the names and contents of all files in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_of({str(path.relative_to(folder)): _file_digest(path) for path in files})

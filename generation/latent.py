@@ -16,19 +16,22 @@ from numpy.typing import NDArray
 
 from generation import denoiser, synguard_pipeline
 from generation.conditions import ConditionEncoder
-from generation.folder import INDEX, STATE, check_weights, digest_of, refuse_pickles
-from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
+from generation.folder import CARD, INDEX, STATE, check_weights, digest_of, refuse_pickles
+from generation.gradients import gradient_norms
+from generation.schedule import FLOW, check_level
+from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise, predict
 from synguard.config import AttributeConfig, SamplingConfig
 from synguard.data.conditions import ConditionSchema
+from synguard.data.turns import TURNS
 from synguard.errors import InputError
 from synguard.protocols import Images
 
-__all__ = ["LatentDiffusion", "torch_device"]
+__all__ = ["LatentDiffusion", "condition_encoder", "torch_device"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatentDiffusion:
-    """Satisfies `protocols.Generator` and `protocols.Denoiser`.
+    """Satisfies `protocols.Generator` and `protocols.OpenDenoiser`.
 
     All work is done in chunks of one fixed size, so that no image and no error depends on what else is asked for.
     `unets` are by name of the weights: the moving average "ema" that is released, and "raw" where the training left it.
@@ -38,6 +41,7 @@ class LatentDiffusion:
     size: int
     latent_shape: tuple[int, int, int]
     weights: tuple[str, ...]
+    turns: tuple[int, ...]
     sampling: SamplingConfig
     device: torch.device
     encoder: ConditionEncoder
@@ -66,12 +70,18 @@ class LatentDiffusion:
             size=int(vae.config.sample_size),
             latent_shape=(config.in_channels, config.sample_size, config.sample_size),
             weights=tuple(unets),
+            turns=_turns(folder),
             sampling=sampling,
             device=target,
-            encoder=_encoder(index["attributes"]),
+            encoder=condition_encoder(index["attributes"]),
             vae=vae,
             unets=unets,
         )
+
+    @property
+    def unconditional(self) -> bool:
+        """Training left conditions out often enough."""
+        return True
 
     @property
     def schema(self) -> ConditionSchema:
@@ -125,18 +135,8 @@ class LatentDiffusion:
         Without conditions, of the unconditional prediction. Raises InputError for a level outside (0, 1) or for weights
         that are not there.
         """
-        if not 0 < level < 1:
-            raise InputError.of("level", level, "a share of noise between 0 and 1")
-        if weights not in self.unets:
-            raise InputError.of("weights", weights, f"one of {', '.join(self.weights)}")
-        n = len(latents)
-        encoded = (
-            np.zeros((n, self.encoder.dimension), np.float32) if conditions is None else self.encoder.encode(conditions)
-        )
-        if len(encoded) != n:
-            raise InputError.of("conditions", f"{len(encoded)} rows", f"{n}, one a latent")
+        unet, encoded = self._asked(level, weights, conditions, len(latents))
         drawn = np.broadcast_to(noise, latents.shape)
-        unet = self.unets[weights]
 
         def work(rows: NDArray[np.int64]) -> NDArray[np.float64]:
             z, c, e = (torch.from_numpy(array[rows]).to(self.device) for array in (latents, encoded, drawn))
@@ -146,7 +146,57 @@ class LatentDiffusion:
             array: NDArray[np.float64] = error.double().cpu().numpy()
             return array
 
-        return in_chunks(n, chunk_size(self.device), work)
+        return in_chunks(len(latents), chunk_size(self.device), work)
+
+    def coefficients(self, level: float) -> tuple[float, float]:
+        """Shares of latent and noise at time `level`: the straight path of flow matching."""
+        return FLOW.coefficients(level)
+
+    def predict(
+        self, noised: NDArray[np.float32], conditions: pd.DataFrame | None, *, level: float, weights: str = "ema"
+    ) -> NDArray[np.float32]:
+        """The noise float32 (n, c, h, w) that follows from the velocity predicted at time `level`; errors as `errors`."""
+        unet, encoded = self._asked(level, weights, conditions, len(noised))
+
+        def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            z, c = (torch.from_numpy(array[rows]).to(self.device) for array in (noised, encoded))
+            z = z.contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                velocity = predict(unet, z, torch.full((len(rows),), level, device=self.device), c)
+                array: NDArray[np.float32] = FLOW.noise(velocity, z, level).cpu().numpy()
+            return array
+
+        return in_chunks(len(noised), chunk_size(self.device), work)
+
+    def gradient_norms(
+        self,
+        latents: NDArray[np.float32],
+        conditions: pd.DataFrame | None,
+        *,
+        levels: Sequence[float],
+        noise: NDArray[np.float32],
+        weights: str = "ema",
+    ) -> NDArray[np.float64]:
+        """Norms (n, tensors) of the gradient of the mean error over the levels, each with its noise (levels, c, h, w)."""
+        unet, encoded = self._asked(levels[0], weights, conditions, len(latents))
+        times, e = (torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device) for array in (levels, noise))
+
+        def loss(model: Any, row: int) -> torch.Tensor:
+            z, c = (torch.from_numpy(array[[row] * len(levels)]).to(self.device) for array in (latents, encoded))
+            return denoiser.errors(model, z, c, e, times).mean()
+
+        return gradient_norms(unet, loss, len(latents))
+
+    def _asked(self, level: float, weights: str, conditions: pd.DataFrame | None, n: int) -> tuple[Any, NDArray[np.float32]]:
+        """The network of that name and the encoded conditions of n images; InputError for what is not there."""
+        check_level(level)
+        if weights not in self.unets:
+            raise InputError.of("weights", weights, f"one of {', '.join(self.weights)}")
+        if conditions is None:
+            return self.unets[weights], np.zeros((n, self.encoder.dimension), np.float32)
+        if len(conditions) != n:
+            raise InputError.of("conditions", f"{len(conditions)} rows", f"{n}, one a latent")
+        return self.unets[weights], self.encoder.encode(conditions)
 
     def expect_size(self, size: int | None) -> None:
         """Raises InputError where images of another size are wanted."""
@@ -175,7 +225,14 @@ def _open(kind: Any, folder: Path, device: torch.device) -> Any:
     return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def _encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
+def _turns(folder: Path) -> tuple[int, ...]:
+    """The turns that training showed each image in, from the model card; (0,) where the card is silent."""
+    training = json.loads((folder / CARD).read_text()).get("training", {})
+    return TURNS.get(training.get("denoiser", {}).get("augment", "none"), (0,))
+
+
+def condition_encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
+    """The encoder that a trained folder stores as its attributes."""
     configs = [{key: a[key] for key in ("name", "kind", "levels", "range") if key in a} for a in attributes]
     schema = ConditionSchema(tuple(AttributeConfig(**config) for config in configs))
     return ConditionEncoder(schema, tuple(attributes))

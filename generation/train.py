@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation import autoencoder, denoiser
+from generation import autoencoder, denoiser, steps
 from generation import folder as pipeline_folder
+from generation.accounting import Budget, budget_of
+from generation.base import freeze_all_but_attention, open_base
 from generation.conditions import ConditionEncoder
-from generation.fit import Checkpoint, Progress, fit, load_tensors, save_atomically, step_rng, torch_normal
+from generation.fit import Checkpoint, Progress, clipped, fit, load_tensors, save_atomically, step_rng, torch_normal
 from generation.latent import LatentDiffusion, torch_device
+from generation.private import Patients, Secret
 from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
 from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
+from synguard.data.turns import TURNS, turned
 
 __all__ = ["checkpoints", "train"]
 
@@ -71,6 +75,8 @@ def train(
     checkpoint_every: int | None = None,
     progress: Progress | None = None,
     on_checkpoint: Checkpointed | None = None,
+    base: Path | None = None,
+    canaries: Mapping[str, Any] | None = None,
 ) -> Path:
     """Trains a conditional latent diffusion model on `private` and returns `folder`, by then a diffusers pipeline folder.
 
@@ -78,39 +84,79 @@ def train(
     at least 100); called again after a kill, it goes on and ends with the same weights. A finished folder is returned as it
     is. `progress(phase, done, total)` is called after each step. `on_checkpoint(step, model)` is called at each of the
     denoiser's checkpoints with the model as it is by then, and once more with the checkpoint that an interrupted training
-    goes on from; whatever it computes with the model, the training stays the same. Raises InputError for sizes that do not
-    fit, labels outside the schema, a missing device, or a folder of another training.
+    goes on from; whatever it computes with the model, the training stays the same.
+
+    With `config.private` the denoiser is trained with differential privacy; `base` is then the public model that it starts
+    from, if any. `canaries` is what the model card says of them before the training starts, their commitment above all;
+    `private` is then without those left out. Raises InputError for sizes that do not fit, labels outside the schema, a
+    missing device, a budget that no noise keeps to, or a folder of another training.
     """
     # For the initial weights only; every other random number comes from its step's own generator.
     torch.manual_seed(seed)
-    vae = autoencoder.build(config.autoencoder, private.size)
-    encoder = ConditionEncoder.of(schema, schema.parse(private.metadata, private.name))
+    start = _start(private, schema, config, base)
+    vae, unet, encoder = start.vae, start.unet, start.encoder
     encoded = encoder.encode(private.metadata, private.name)
     target = torch_device(device)
-    unet = denoiser.build(
-        config.denoiser,
-        latent_channels=config.autoencoder.latent_channels,
-        latent_size=private.size // autoencoder.factor(config.autoencoder),
-        dimension=encoder.dimension,
-    )
-    identity = pipeline_folder.identity(private, encoder, config, seed)
+    budget = budget_of(config, len(set(private.patients.tolist())))
+    identity = pipeline_folder.identity(private, encoder, config, seed, base=start.base, canaries=canaries)
     if pipeline_folder.claim(folder, identity):
         return folder
     training = _Training(private, config, seed, target, folder / "training", pipeline_folder.digest_of(identity), progress)
     vae = vae.to(target, memory_format=torch.channels_last)
     unet = unet.to(target, memory_format=torch.channels_last)
-    _fit_autoencoder(training, vae, checkpoint_every)
+    if start.base is None:
+        _fit_autoencoder(training, vae, checkpoint_every)
     latents = _latents(training, vae)
-    autoencoder.with_statistics(vae, latents[0])
+    if start.base is None:
+        autoencoder.with_statistics(vae, latents[0])
     normal = normalise(vae, latents.flatten(0, 1)).view_as(latents)
 
     def checkpointed(step: int, average: Any) -> None:
         if on_checkpoint is not None:
             on_checkpoint(step, _model(training, vae, average, encoder, step))
 
-    average = _fit_denoiser(training, unet, normal, encoder, encoded, checkpoint_every, checkpointed)
-    pipeline_folder.finish(folder, vae=vae, unet=average, raw_unet=unet, encoder=encoder, config=config, identity=identity)
+    drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout)
+    average = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
+    pipeline_folder.finish(
+        folder,
+        vae=vae,
+        unet=average,
+        raw_unet=unet,
+        encoder=encoder,
+        config=config,
+        identity=identity,
+        budget=budget,
+        unit="patient" if private.has_patient_ids else "image",
+    )
     return folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What training starts from: new models, or those of a public base, whose weights digest is then in `base`."""
+
+    vae: Any
+    unet: Any
+    encoder: ConditionEncoder
+    base: str | None
+
+
+def _start(private: ImageSet, schema: ConditionSchema, config: GeneratorConfig, base: Path | None) -> _Start:
+    parsed = schema.parse(private.metadata, private.name)
+    if base is not None:
+        vae, unet, encoder, digest = open_base(base, schema, private.size)
+        if config.private is not None and config.private.layers == "attention":
+            freeze_all_but_attention(unet, base)
+        return _Start(vae, unet, encoder, digest)
+    vae = autoencoder.build(config.autoencoder, private.size)
+    encoder = ConditionEncoder.of(schema, parsed)
+    unet = denoiser.build(
+        config.denoiser,
+        latent_channels=config.autoencoder.latent_channels,
+        latent_size=private.size // autoencoder.factor(config.autoencoder),
+        dimension=encoder.dimension,
+    )
+    return _Start(vae, unet, encoder, None)
 
 
 def checkpoints(config: GeneratorConfig, every: int | None) -> int:
@@ -131,6 +177,7 @@ def _model(training: _Training, vae: Any, unet: Any, encoder: ConditionEncoder, 
         size=training.private.size,
         latent_shape=(unet_config.in_channels, unet_config.sample_size, unet_config.sample_size),
         weights=("ema",),
+        turns=TURNS[training.config.denoiser.augment],
         sampling=training.config.sampling,
         device=training.device,
         encoder=encoder,
@@ -147,7 +194,7 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
     def loss(model: Any, step: int) -> Tensor:
         rng = step_rng(training.seed, _AUTOENCODER, step)
         crops = [
-            _turned(private.pixels[row], variant)[top : top + side, left : left + side]
+            turned(private.pixels[row], variant)[top : top + side, left : left + side]
             for row, variant, (top, left) in zip(
                 training.rows(step, config.batch_size),
                 rng.integers(0, 8, config.batch_size),
@@ -162,7 +209,7 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
 
     fit(
         vae,
-        loss,
+        clipped(loss),
         phase="autoencoder",
         steps=config.steps,
         learning_rate=config.learning_rate,
@@ -173,12 +220,6 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
     vae.eval()
 
 
-def _turned(image: NDArray[np.uint8], variant: int) -> NDArray[np.uint8]:
-    """One of the eight mirrorings and quarter turns of an image (h, w, 3); 0 leaves it, 1 mirrors it."""
-    mirrored = image[:, ::-1] if variant % 2 else image
-    return np.rot90(mirrored, variant // 2)
-
-
 def _latents(training: _Training, vae: Any) -> Tensor:
     """Latents (variants, n, c, h, w) of all private images in all label-preserving turns, cached until training ends."""
     path = training.state / "latents.safetensors"
@@ -186,12 +227,12 @@ def _latents(training: _Training, vae: Any) -> Tensor:
         cached = load_tensors(path, training.identity)[0]["latents"]
         return cached.to(training.device)
     private = training.private
-    variants = {"none": 1, "mirror": 2, "dihedral": 8}[training.config.denoiser.augment]
+    variants = len(TURNS[training.config.denoiser.augment])
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        turned = [_turned(private.pixels[row % len(private)], row // len(private)) for row in rows.tolist()]
+        shown = [turned(private.pixels[row % len(private)], row // len(private)) for row in rows.tolist()]
         with torch.inference_mode():
-            mode = vae.encode(images_in(np.stack(turned), training.device)).latent_dist.mode()
+            mode = vae.encode(images_in(np.stack(shown), training.device)).latent_dist.mode()
         array: NDArray[np.float32] = mode.float().cpu().numpy()
         return array
 
@@ -208,34 +249,33 @@ def _latents(training: _Training, vae: Any) -> Tensor:
 def _fit_denoiser(
     training: _Training,
     unet: Any,
-    latents: Tensor,
-    encoder: ConditionEncoder,
-    encoded: NDArray[np.float32],
+    drawn: steps.Drawn,
+    budget: Budget | None,
     every: int | None,
     on_checkpoint: Callable[[int, Any], None],
 ) -> Any:
-    config = training.config.denoiser
-    shape = (config.batch_size, *latents.shape[2:])
-
-    def loss(model: Any, step: int) -> Tensor:
-        rng = step_rng(training.seed, _DENOISER, step)
-        rows = training.rows(step, config.batch_size)
-        variants = rng.integers(0, len(latents), config.batch_size)
-        conditions = encoded[rows] * encoder.kept(config.batch_size, config.condition_dropout, rng)
-        noise = torch_normal(rng, shape, training.device)
-        normal = torch_normal(rng, (config.batch_size,), training.device)
-        batch = latents[torch.from_numpy(variants), torch.from_numpy(rows)].contiguous(memory_format=torch.channels_last)
-        with training.autocast():
-            return denoiser.loss(model, batch, torch.from_numpy(conditions).to(training.device), noise, normal)
-
+    config, private = training.config.denoiser, training.config.private
+    checkpoint = training.checkpoint("denoiser", config.steps, every)
+    if private is None or budget is None:
+        gradients = steps.plain(
+            drawn,
+            lambda step: training.rows(step, config.batch_size),
+            lambda step: step_rng(training.seed, _DENOISER, step),
+            training.autocast,
+        )
+    else:
+        secret = Secret.kept(training.state / pipeline_folder.NOISE_KEY, fresh=not checkpoint.path.is_file())
+        checkpoint = replace(checkpoint, identity=f"{training.identity} {secret.digest}")
+        patients = Patients.of(training.private.patients, budget.rate)
+        gradients = steps.private(drawn, patients, secret, private, budget)
     average = fit(
         unet,
-        loss,
+        gradients,
         phase="denoiser",
         steps=config.steps,
         learning_rate=config.learning_rate,
         ema_decay=config.ema_decay,
-        checkpoint=training.checkpoint("denoiser", config.steps, every),
+        checkpoint=checkpoint,
         progress=training.progress,
         on_checkpoint=on_checkpoint,
     )

@@ -14,7 +14,7 @@ from reports import facts
 from reports.checks import CheckFact, MetricFact
 from reports.coarse import coarse_confusion, coarse_roc, coarse_series, rounded, rounded_pair
 from reports.runfolder import RunFolder, mapping, rows, text
-from reports.wording import STATE_WORDS, metric_title, transform_words
+from reports.wording import NOT_COVERED, STATE_WORDS, metric_title, probe_words, transform_words
 from synguard.metrics.catalogue import CATALOGUE
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "batches",
     "check",
     "copies",
+    "epsilon",
     "fidelity",
     "labels",
     "membership",
@@ -43,7 +44,8 @@ _REASONS = {
 _GROUPS = {"accepted", "copies", "labels"}
 _LIMIT_WORDS = {"above", "below", "of", "the", "images", "image", "copies", "copy", "pairs", "pair", "%"}
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9a-z]{1,12}){0,4}(\+[a-z0-9.]{1,12})?")
-_PROBE = re.compile(r"[a-z][a-z0-9_. -]{0,39}")
+_PROBE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,39}( \([a-z0-9_., -]{1,30}\))?")
+_ACCESS = {"white box", "black box"}
 _NAME = re.compile(r"[\w .,:;()/+<>=%-]{1,60}")
 _VERSIONED = ("synguard", "python", "torch", "numpy", "diffusers", "faiss", "scikit-learn")
 
@@ -117,7 +119,7 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
         probes=tuple(
             facts.ProbeFact(
                 name=p.name if _PROBE.fullmatch(p.name) else "attack",
-                access=p.access if p.access in {"white box", "black box"} else "",
+                access=p.access if p.access in _ACCESS else "",
                 state=p.state if p.state in STATE_WORDS or p.state == "measured" else "error",
                 auc=rounded(p.auc),
                 interval=rounded_pair(p.interval),
@@ -127,9 +129,36 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
                 n_nonmembers=p.n_nonmembers,
                 minimum_detectable_auc=rounded(p.minimum_detectable_auc),
                 roc=coarse_roc(p.roc, p.n_members, p.n_nonmembers),
+                calls=p.calls,
+                seconds=rounded(p.seconds),
             )
             for p in found.probes
         ),
+        # Reasons are free text; that something was left out is said all the same.
+        left_out=tuple((name if probe_words(name) or name in _ACCESS else "an attack", "") for name, _ in found.left_out),
+    )
+
+
+def epsilon(found: facts.EpsilonFacts | None) -> facts.EpsilonFacts | None:
+    """Bounds with two digits; names of what is not covered out of a list of our own."""
+    if found is None:
+        return None
+    return facts.EpsilonFacts(
+        delta=None if found.delta is None else float(f"{found.delta:.1g}"),
+        upper=rounded(found.upper),
+        unit=found.unit if found.unit in {"patient", "image"} else "",
+        not_covered=tuple(name for name in found.not_covered if name in NOT_COVERED),
+        refuted=found.refuted,
+        lower=rounded(found.lower),
+        gaussian=rounded(found.gaussian),
+        lower_state=found.lower_state if found.lower_state in STATE_WORDS or found.lower_state == "measured" else "error",
+        canaries=found.canaries,
+        most=rounded(found.most),
+        equivalent=rounded(found.equivalent),
+        equivalent_state=found.equivalent_state
+        if found.equivalent_state in STATE_WORDS or found.equivalent_state == "measured"
+        else "error",
+        equivalent_patients=found.equivalent_patients,
     )
 
 

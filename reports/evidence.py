@@ -16,6 +16,7 @@ from reports.facts import (
     CopyFacts,
     CurveFacts,
     CurvePoint,
+    EpsilonFacts,
     FidelityFact,
     LabelFacts,
     MembershipFacts,
@@ -27,7 +28,7 @@ from reports.facts import (
 )
 from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
 
-__all__ = ["autoencoder", "batches", "copies", "curve", "fidelity", "labels", "membership"]
+__all__ = ["autoencoder", "batches", "copies", "curve", "epsilon", "fidelity", "labels", "membership"]
 
 
 def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
@@ -64,7 +65,38 @@ def membership(evidence: Mapping[str, Any]) -> MembershipFacts | None:
         return None
     split = mapping(said.get("split"))
     return MembershipFacts(
-        split=_split(split) if split else None, probes=tuple(_probe(row) for row in rows(said.get("probes")))
+        split=_split(split) if split else None,
+        probes=tuple(_probe(row) for row in rows(said.get("probes"))),
+        left_out=tuple(
+            (text(row.get("probe")) or text(row.get("access")), text(row.get("reason")))
+            for row in rows(said.get("not_tested"))
+        ),
+    )
+
+
+def epsilon(evidence: Mapping[str, Any]) -> EpsilonFacts | None:
+    """The evidence on epsilon; None where there is none."""
+    said = mapping(evidence.get("epsilon"))
+    if not said:
+        return None
+    upper, lower, equal = (mapping(said.get(name)) for name in ("upper", "lower", "equivalent"))
+    forms = mapping(lower.get("forms"))
+    bound, least = number(upper.get("epsilon")), number(mapping(forms.get("f-dp")).get("epsilon"))
+    listed = upper.get("not_covered")
+    return EpsilonFacts(
+        delta=number(said.get("delta")),
+        upper=bound,
+        unit=text(upper.get("unit")),
+        not_covered=tuple(text(name) for name in listed) if isinstance(listed, list | tuple) else (),
+        refuted=bound is not None and least is not None and least > bound,
+        lower=least,
+        gaussian=number(mapping(forms.get("gaussian")).get("epsilon")),
+        lower_state=text(lower.get("state")) or "measured",
+        canaries=whole(lower.get("canaries")) or 0,
+        most=number(lower.get("most")),
+        equivalent=number(equal.get("epsilon")),
+        equivalent_state=text(equal.get("state")) or "measured",
+        equivalent_patients=whole(equal.get("patients")) or 0,
     )
 
 
@@ -231,6 +263,9 @@ def _probe(row: Mapping[str, Any]) -> ProbeFact:
         n_nonmembers=whole(row.get("n_nonmembers")) or 0,
         minimum_detectable_auc=number(row.get("minimum_detectable_auc")),
         roc=(roc if banded else Roc(roc.fpr, roc.tpr, (), ())) if usable else None,
+        calls=whole(row.get("calls")),
+        seconds=number(row.get("seconds")),
+        method=text(row.get("method")),
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "CopyFacts",
     "CurveFacts",
     "CurvePoint",
+    "EpsilonFacts",
     "FidelityFact",
     "LabelFacts",
     "MembershipFacts",
@@ -94,6 +95,10 @@ class ProbeFact:
     n_nonmembers: int
     minimum_detectable_auc: float | None
     roc: Roc | None
+    calls: int | None = None
+    """Passes through the model an image, where it was asked."""
+    seconds: float | None = None
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,27 @@ class MembershipFacts:
 
     split: SplitFact | None
     probes: tuple[ProbeFact, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Attacks that were not run, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpsilonFacts:
+    """How much privacy was lost. `most` is what so many canaries could have shown, `not_covered` are names."""
+
+    delta: float | None
+    upper: float | None
+    unit: str
+    not_covered: tuple[str, ...]
+    refuted: bool
+    lower: float | None
+    gaussian: float | None
+    lower_state: str
+    canaries: int
+    most: float | None
+    equivalent: float | None
+    equivalent_state: str
+    equivalent_patients: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ def build(run: RunFolder) -> InternalView:
             pair_section(run),
             sections.copies(copies, exact),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
+            *sections.epsilon(evidence.epsilon(run.evidence), exact),
             sections.autoencoder(evidence.autoencoder(run.evidence), exact),
             *sections.training(evidence.curve(mapping(mapping(run.evidence.get("training")).get("curve"))), exact),
             sections.labels(evidence.labels(run.evidence), exact),

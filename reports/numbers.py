@@ -65,6 +65,10 @@ class Numbers:
             return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
 
+    def small(self, value: float | None) -> str:
+        """A probability near zero: 0.00012, with two digits."""
+        return ABSENT if value is None else f"{value:.2g}"
+
     def p_value(self, value: float | None) -> str:
         """0.0012 as p = 0.0012."""
         if value is None:

@@ -12,6 +12,7 @@ __all__ = [
     "FIDELITY",
     "LANES",
     "MATCHES",
+    "NOT_COVERED",
     "SIGNS",
     "STANDING_LIMITS",
     "STATE_WORDS",
@@ -19,6 +20,7 @@ __all__ = [
     "VERDICT_WORDS",
     "metric_title",
     "probe_title",
+    "probe_words",
     "transform_words",
     "with_titles",
 ]
@@ -123,9 +125,46 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "turned": "turned by {}°",
     }
 )
+_PROBES: Mapping[str, str] = MappingProxyType(
+    {
+        "loss": "how well the model denoises the image",
+        "loss against reference": "how much better than a model that never saw it",
+        "condition gap": "how much better under its own labels than under others",
+        "SimA": "the noise seen in the clean image, one question",
+        "PIA": "whether the model agrees with itself about the image, two questions",
+        "PIAN": "the same, rescaled",
+        "SecMI": "error of a step forth and back",
+        "gradient norms": "how much the image would still change the model",
+        "autoencoder reconstruction": "how well the autoencoder restores it",
+        "ensemble": "all of them together, as somebody would who can learn",
+    }
+)
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "condition-gap": "condition gap",
+        "sima": "SimA",
+        "pia": "PIA",
+        "pian": "PIAN",
+        "secmi": "SecMI",
+        "gradients": "gradient norms",
+        "autoencoder": "autoencoder reconstruction",
+    }
+)
+"""White-box probes as the configuration names them."""
 _HEAD = re.compile(r"([a-z][a-z0-9_.]+)(?: \(([^()]*)\))?: ")
 _STEP = re.compile(
     r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically|pasted))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?"
+)
+
+NOT_COVERED: Mapping[str, str] = MappingProxyType(
+    {
+        "autoencoder": "the autoencoder, which was trained on the private images without noise",
+        "labels": "how often labels occur, since conditions are asked for by the private labels as they are",
+        "numbers": "the numbers of images and patients",
+        "tuning": "every further training on these patients, and choosing among trainings",
+        "audit": "the figures of this audit, which are computed from the private images without noise",
+        "rounding": "rounding, and that the noise comes from a statistical generator",
+    }
 )
 
 STANDING_LIMITS = (
@@ -155,8 +194,15 @@ def with_titles(sentence: str) -> str:
 
 def probe_title(name: str) -> str:
     """A membership probe's name in words."""
+    name = _SETTINGS.get(name, name)
     words = name.replace("membership.", "").replace("_", " ").replace(".", " ").replace("-", " ").strip()
     return words[:1].upper() + words[1:]
+
+
+def probe_words(name: str) -> str:
+    """What a white-box probe looks at, by its name with or without the weights, or as configured; empty for any other."""
+    base = name.partition(" (")[0]
+    return _PROBES.get(_SETTINGS.get(base, base), "")
 
 
 def transform_words(name: str) -> str | None:

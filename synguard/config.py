@@ -20,6 +20,8 @@ __all__ = [
     "LabelsConfig",
     "MembershipConfig",
     "MemorisationConfig",
+    "PrivateConfig",
+    "ProbeName",
     "ReleaseConfig",
     "RunConfig",
     "SamplingConfig",
@@ -27,6 +29,9 @@ __all__ = [
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(gt=0, lt=1)]
+ProbeName = Literal["loss", "condition-gap", "sima", "pia", "pian", "secmi", "gradients", "autoencoder"]
+"""White-box probes on one set of weights; that against a reference model is asked for by `reference`."""
 
 
 class _Config(BaseModel):
@@ -75,8 +80,11 @@ class DenoiserConfig(_Config):
 
     widths: tuple[Positive, ...] = (64, 96)
     layers: Positive = 1
+    attention: bool = False
+    """Self-attention at the coarsest level: what private training can fine-tune alone."""
     steps: Positive = 2000
     batch_size: Positive = 64
+    """Images a step; in private training, patients that are expected in a step."""
     learning_rate: float = 1.5e-3
     ema_decay: Share = 0.999
     condition_dropout: Share = 0.1
@@ -112,6 +120,35 @@ class CurveConfig(_Config):
     """Images that each checkpoint generates."""
 
 
+class PrivateConfig(_Config):
+    """Training of the denoiser with differential privacy (DP-SGD); what is protected is a patient with all images.
+
+    Give `epsilon`, and the noise is found that keeps to it, or `noise`, and the accountant says what was spent.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)] | None = None
+    noise: Annotated[float, Field(gt=0)] | None = None
+    """Standard deviation of the noise in units of `clip`."""
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """By default a tenth of one in the number of patients."""
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Longest gradient that one patient may have."""
+    multiplicity: Positive = 8
+    """Images, noises and times that a patient's gradient is the mean of, in one step."""
+    layers: Literal["all", "attention"] = "all"
+    base: str | None = None
+    """Pipeline folder trained by synguard on public images: training starts from it, and keeps its autoencoder."""
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> PrivateConfig:
+        if (self.epsilon is None) == (self.noise is None):
+            found = "neither epsilon nor noise" if self.noise is None else "epsilon and noise"
+            raise ValueError(f"generator.private: found {found}, expected one of the two")
+        if self.layers == "attention" and self.base is None:
+            raise ValueError("generator.private.base: found nothing, expected a folder, since layers is 'attention'")
+        return self
+
+
 class GeneratorConfig(_Config):
     """Where candidates come from: our latent diffusion model, a diffusers pipeline folder, or a folder of images."""
 
@@ -123,11 +160,23 @@ class GeneratorConfig(_Config):
     denoiser: DenoiserConfig = DenoiserConfig()
     sampling: SamplingConfig = SamplingConfig()
     curve: CurveConfig = CurveConfig()
+    private: PrivateConfig | None = None
+    """Training with differential privacy; without it there is none."""
+    canaries: Annotated[int, Field(ge=2)] | None = None
+    """Patients whose place in the private set a coin decides before training, to measure what the model gives away."""
+
+    @property
+    def images_a_step(self) -> int:
+        """Images that the denoiser sees in a step, expected ones in private training."""
+        return self.denoiser.batch_size * (1 if self.private is None else self.private.multiplicity)
 
     @model_validator(mode="after")
     def _path_where_needed(self) -> GeneratorConfig:
         if self.kind != "latent-diffusion" and not self.path:
             raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
+        for key in ("private", "canaries"):
+            if getattr(self, key) is not None and (self.path or self.kind != "latent-diffusion"):
+                raise ValueError(f"generator.{key}: found it beside a generator that is not trained, expected none")
         return self
 
 
@@ -168,12 +217,29 @@ class MembershipConfig(_Config):
     """The membership audit."""
 
     max_members: Positive = 4000
-    noise_levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+    probes: Annotated[tuple[ProbeName, ...], Field(min_length=1)] = ("loss", "sima", "pia")
+    """White-box probes, all gated on together with their ensemble. `secmi` takes 12 passes an image, `condition-gap` 12 and
+    `gradients` four forth and back: for a model that is to be released they are worth their time."""
+    noise_levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
     draws: Positive = 2
+    """Noises at each level, the same for all images. Where training mirrored or turned images, draws take turns too."""
+    query_level: Level = 0.3
+    """Noise level of SimA, PIA and SecMI."""
+    reference: str | None = None
+    """A model that saw neither the private set nor the holdout, for the loss beyond its own: the base checkpoint that the
+    model was tuned from, as a pipeline folder; or `train`: one is trained on the holdout's reference role."""
+    turns: Literal["as-trained", "none", "mirror", "dihedral"] = "as-trained"
+    """How training turned images, where the model's own card does not say it."""
     permutations: Annotated[int, Field(ge=199)] = 299
     """With fewer than 199 no p-value of a split could fall below 0.01 often enough to be called."""
     resamples: Annotated[int, Field(ge=200)] = 1000
     """With a handful the bounds shrink to a point, and whatever was measured would pass for certain."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> MembershipConfig:
+        if len(set(self.probes)) < len(self.probes):
+            raise ValueError(f"membership.probes: found {', '.join(self.probes)}, expected each name once")
+        return self
 
 
 class LabelsConfig(_Config):

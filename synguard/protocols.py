@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images"]
+__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images", "OpenDenoiser"]
 
 Images = NDArray[np.uint8]
 
@@ -85,6 +85,50 @@ class Denoiser(Autoencoder, Protocol):
         weights: str,
     ) -> NDArray[np.float64]:
         """Mean squared error (n,) of the prediction at one noise level, guidance 1, with noise (c, h, w) or (n, c, h, w)."""
+        ...
+
+
+@runtime_checkable
+class OpenDenoiser(Denoiser, Protocol):
+    """A denoiser that can be asked at any point, and differentiated: what the stronger membership probes need.
+
+    A noised latent is `signal * latent + noise_share * noise`, with the coefficients of its own schedule. Whatever the model
+    predicts (noise, velocity, flow or the clean latent), `predict` returns the noise that follows from it, at guidance 1.
+    """
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Turns in which training showed each image, 0 to 7 as in `synguard.data.turns`; (0,) where it showed none."""
+        ...
+
+    @property
+    def unconditional(self) -> bool:
+        """Whether it can be asked without conditions; `conditions` None is refused where it cannot."""
+        ...
+
+    def coefficients(self, level: float) -> tuple[float, float]:
+        """Shares of signal and noise at a level in (0, 1), those of the nearest step where the schedule has steps."""
+        ...
+
+    def predict(
+        self, noised: NDArray[np.float32], conditions: pd.DataFrame | None, *, level: float, weights: str
+    ) -> NDArray[np.float32]:
+        """The noise (n, c, h, w) that the model sees in noised latents; without conditions, unconditionally."""
+        ...
+
+    def gradient_norms(
+        self,
+        latents: NDArray[np.float32],
+        conditions: pd.DataFrame | None,
+        *,
+        levels: Sequence[float],
+        noise: NDArray[np.float32],
+        weights: str,
+    ) -> NDArray[np.float64]:
+        """Norms (n, tensors) of the loss's gradient by each parameter tensor, one image at a time.
+
+        The loss is the mean of `errors` over the levels, with noise (levels, c, h, w).
+        """
         ...
 
 

@@ -3,12 +3,16 @@
 `validity` comes first and needs no model: where private set and holdout can be told apart by looks, no membership figure
 means anything, and all of them are marked invalid. `run` then applies the probes:
 
-    white box   white_box.py    multi-step loss, all sets of weights     -> membership.white_box.*, the worse counts
+    white box   choose.py       statistics of losses.py, queries.py,     -> membership.white_box.*, the worst of all
+                                deep.py, on all sets of weights;            probes and of all weights counts
+                ensemble.py     all of them together
     black box   black_box.py    calibrated nearest neighbour, embedder   -> membership.black_box.*
                                 the same on pixels                       evidence
 
-Which probe makes the verdict is fixed here, before any data are seen. Non-members are always the evaluation role; the
-calibration role standardises scores, the reference role is the black box's background, members are patients drawn at random.
+Which probes make the verdict is fixed by the configuration, before any data are seen. Limits must hold for every one of
+them, so that their upper bounds need no correction. Non-members are always the evaluation role; the calibration role
+standardises scores, the reference role is the black box's background and trains a reference model where one is asked for,
+members are patients drawn at random.
 """
 
 from __future__ import annotations
@@ -18,17 +22,19 @@ import time
 import pandas as pd
 
 from audits.membership.black_box import NearestNeighbour, PixelSpace
+from audits.membership.choose import Reference, choose, turns_of
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
 from audits.membership.split import Validity, assess
+from audits.membership.target import Target
 from audits.membership.verdict import Outcome, evidence, judge, metrics, not_tested, split_evidence, split_metrics
-from audits.membership.white_box import MultiStepLoss
+from audits.membership.white_box import probe
 from synguard.config import MembershipConfig
 from synguard.data.images import ImageSet
 from synguard.errors import InputError
 from synguard.protocols import Denoiser, Embedder
 from synguard.results import AuditResult, Metric
 
-__all__ = ["Validity", "run", "validity"]
+__all__ = ["Reference", "Validity", "run", "validity"]
 
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
 _FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
@@ -72,9 +78,13 @@ def run(
     config: MembershipConfig,
     seed: int,
     split: Validity | None = None,
+    reference: Reference | None = None,
+    closed: str = _NO_MODEL,
 ) -> AuditResult:
     """Split validity, white-box and black-box probes. `split` is the validity where it has been assessed already.
 
+    `reference` is a model that saw none of the images, for the loss beyond its own; its latents must have the same shape.
+    `closed` says why there is no denoiser, where there is none.
     The `embedder` must not have been trained on the private set: one that has tells members apart by itself. InputError
     where the configuration asks for fewer resamples than a bound needs.
     """
@@ -86,25 +96,35 @@ def run(
     nonmembers = Arm.of(roles.evaluation, conditions)
     found: list[Metric] = list(split_metrics(split))
 
-    def judged(probe: Probe) -> Outcome:
-        return judge(probe, members, nonmembers, resamples=config.resamples, seed=seed)
+    def judged(given: Probe) -> Outcome:
+        return judge(given, members, nonmembers, resamples=config.resamples, seed=seed)
 
     rows: list[tuple[Outcome, str | None]] = []
     missing: list[dict[str, str]] = []
 
     if denoiser is None:
-        found += not_tested(_WHITE, _NO_MODEL)
-        missing.append({"access": "white box", "reason": _NO_MODEL})
+        found += not_tested(_WHITE, closed)
+        missing.append({"access": "white box", "probe": "", "reason": closed})
     else:
         calibration = Arm.of(roles.calibration, conditions)
-        losses = [
-            judged(
-                MultiStepLoss.fit(denoiser, weights, calibration, levels=config.noise_levels, draws=config.draws, seed=seed)
-            )
+        chosen = choose(denoiser, calibration, config, reference=reference, seed=seed)
+        missing += [{"access": "white box", "probe": name, "reason": reason} for name, reason in chosen.left_out]
+        turns = turns_of(denoiser, config)
+        looked = [
+            outcome
             for weights in denoiser.weights
+            for outcome in probe(
+                chosen.statistics,
+                Target(denoiser, weights, turns),
+                calibration,
+                members,
+                nonmembers,
+                resamples=config.resamples,
+                seed=seed,
+            )
         ]
-        found += metrics(_WHITE, losses, split)
-        rows += [(outcome, _WHITE) for outcome in losses]
+        found += metrics(_WHITE, looked, split)
+        rows += [(outcome, _WHITE) for outcome in looked]
 
     nearest = [
         judged(NearestNeighbour.fit(space, synthetic, roles.reference))

@@ -39,7 +39,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 FPR = 0.01
-_SMALLEST = 20
+SMALLEST = 20
 """Patients a side below which neither a resample nor a normal approximation means anything."""
 _CURVE_POINTS = 120
 
@@ -74,6 +74,10 @@ class Outcome:
     parts: tuple[tuple[str, float], ...] = ()
     curve: tuple[tuple[float, ...], ...] = ()
     """Rows fpr, tpr, low, high."""
+    calls: int | None = None
+    """Passes through the model an image, where it was asked."""
+    seconds: float = 0.0
+    """Spent on all images."""
 
 
 def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: int) -> Outcome:
@@ -109,8 +113,8 @@ def compare(
         note = f"probe {base['name']}: found one and the same score for all images"
         return Outcome(**base, state="error", tpr_state="error", note=note)
     fewest = min(base["member_patients"], base["nonmember_patients"])
-    if fewest < _SMALLEST:
-        note = f"probe {base['name']}: found {fewest} patients on a side, expected at least {_SMALLEST}"
+    if fewest < SMALLEST:
+        note = f"probe {base['name']}: found {fewest} patients on a side, expected at least {SMALLEST}"
         return Outcome(**base, state="insufficient", tpr_state="insufficient", note=note)
     return Outcome(**base, **_figures(inside, outside, patients, resamples, seed))
 
@@ -325,6 +329,8 @@ def evidence(outcome: Outcome, metric: str | None) -> dict[str, Any]:
         "n_nonmembers": outcome.n_nonmembers,
         "member_patients": outcome.member_patients,
         "nonmember_patients": outcome.nonmember_patients,
+        "calls": outcome.calls,
+        "seconds": outcome.seconds,
     }
     if outcome.state != "measured":
         return row

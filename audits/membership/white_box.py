@@ -1,84 +1,97 @@
-"""White box: the model's own error on an image, over noise levels, lower on what it was trained on.
+"""White box: every statistic on every set of weights, standardised by unseen images, judged, and all of them together.
 
-Sources: Matsumoto et al. 2023 (loss threshold); Carlini et al. 2023 (noise level matters most); Dubinski et al. 2025, "CDI"
-(several levels with the same noise). The levels, draws and weights of the score are fixed in the configuration, never
-chosen as the best on the data that are judged.
+A figure is standardised against what non-members of the calibration role with that appearance have (`Difficulty`), which
+the verdict does not use. The score of a statistic is the mean of its standardised figures, equal weights.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audits.membership.difficulty import Difficulty
-from audits.membership.probe import Access, Arm, Scores
-from synguard.protocols import Denoiser
+from audits.membership.ensemble import Table, ensemble
+from audits.membership.probe import Arm, Scores
+from audits.membership.statistics import Measured, Statistic, measure
+from audits.membership.target import Target
+from audits.membership.verdict import Outcome, compare
 
-__all__ = ["MultiStepLoss"]
+__all__ = ["Calibrated", "probe"]
 
 Floats = NDArray[np.float64]
-_BLOCK = 250
-"""Images a call. Fixed, so that no batch size of the audit changes a figure."""
-_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MultiStepLoss:
-    """How much lower the denoiser's error is than for unseen images of that look, mean over noise levels, equal weights."""
+class Calibrated:
+    """A statistic on one set of weights, and what it is expected to be on unseen images of each look."""
 
-    denoiser: Denoiser
-    weights: str
-    levels: tuple[float, ...]
-    noise: NDArray[np.float32]
-    """(draws, c, h, w): the same noise for every image and level, so that differences are not the noise's."""
+    statistic: Statistic
+    target: Target
     expected: Difficulty
-    """The log errors, by level, that non-members of the calibration role have, by appearance."""
 
     @classmethod
-    def fit(
-        cls, denoiser: Denoiser, weights: str, calibration: Arm, *, levels: tuple[float, ...], draws: int, seed: int
-    ) -> MultiStepLoss:
-        """Standardise against the calibration role: non-members that the verdict does not use."""
-        noise = np.random.default_rng([seed, 0x1055]).standard_normal((draws, *denoiser.latent_shape)).astype(np.float32)
-        errors = _log_errors(denoiser, calibration, weights, levels, noise)
-        return cls(denoiser, weights, levels, noise, Difficulty.fit(calibration.looks, errors))
+    def of(cls, statistic: Statistic, target: Target, unseen: Measured) -> Calibrated:
+        """Standardised by what was measured on the calibration role."""
+        return cls(statistic, target, Difficulty.fit(unseen.beside, unseen.figures))
 
     @property
     def name(self) -> str:
         """Name with the weights that were probed."""
-        return f"multi-step loss ({self.weights})"
-
-    @property
-    def access(self) -> Access:
-        """Needs the weights."""
-        return "white box"
+        return f"{self.statistic.name} ({self.target.weights})"
 
     @property
     def method(self) -> str:
         """What the score is."""
-        levels = ", ".join(f"{level:g}" for level in self.levels)
+        said = self.statistic.method
+        turns = f" Over {len(self.target.turns)} turns, as in training." if len(self.target.turns) > 1 else ""
         return (
-            f"Denoising error at noise levels {levels}, {len(self.noise)} common draws each, log, against that expected "
-            f"for the image's appearance ({self.expected.source}), mean of the standardised levels, weights {self.weights}."
+            f"{said[:1].upper()}{said[1:]}, against that expected for the image's appearance ({self.expected.source}), mean "
+            f"of the standardised figures, weights {self.target.weights}.{turns}"
         )
 
-    def scores(self, arm: Arm) -> Scores:
-        """Higher where the model errs less than on unseen images that look alike."""
-        errors = _log_errors(self.denoiser, arm, self.weights, self.levels, self.noise)
-        standard = -self.expected.standardise(arm.looks, errors)
-        return Scores(standard.mean(axis=1), {f"level {level:g}": standard[:, i] for i, level in enumerate(self.levels)})
+    def standardised(self, found: Measured) -> Floats:
+        """Figures (n, k), higher where they are lower than those of unseen images that look alike."""
+        return -self.expected.standardise(found.beside, found.figures)
+
+    def scores(self, found: Measured) -> Scores:
+        """The score, and beside it each figure, and the mean of the figures as they are, as published."""
+        standard = self.standardised(found)
+        parts = {"as published": -found.figures.mean(axis=1)}
+        if standard.shape[1] > 1:
+            parts |= {name: standard[:, i] for i, name in enumerate(self.statistic.columns)}
+        return Scores(standard.mean(axis=1), parts)
 
 
-def _log_errors(denoiser: Denoiser, arm: Arm, weights: str, levels: tuple[float, ...], noise: NDArray[np.float32]) -> Floats:
-    """Log of the mean error over the draws, (n, levels)."""
-    result = np.empty((len(arm), len(levels)))
-    for start in range(0, len(arm), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        latents = denoiser.encode(arm.pixels[rows])
-        conditions = None if arm.conditions is None else arm.conditions.iloc[rows].reset_index(drop=True)
-        for column, level in enumerate(levels):
-            draws = [denoiser.errors(latents, conditions, level=level, noise=one, weights=weights) for one in noise]
-            result[rows, column] = np.mean(draws, axis=0)
-    return np.asarray(np.log(result + _TINY), dtype=np.float64)
+def probe(
+    statistics: Sequence[Statistic],
+    target: Target,
+    calibration: Arm,
+    members: Arm,
+    nonmembers: Arm,
+    *,
+    resamples: int,
+    seed: int,
+) -> list[Outcome]:
+    """One outcome a statistic on one set of weights, and that of the ensemble last."""
+    blocks = {id(arm): list(target.blocks(arm)) for arm in (calibration, members, nonmembers)}
+    outcomes, tables = [], []
+    for statistic in statistics:
+        begun = time.perf_counter()
+        unseen, inside, outside = (
+            measure(statistic, target, blocks[id(arm)], arm) for arm in (calibration, members, nonmembers)
+        )
+        seconds = time.perf_counter() - begun
+        fitted = Calibrated.of(statistic, target, unseen)
+        named = {"name": fitted.name, "access": "white box", "method": fitted.method}
+        found = compare(fitted.scores(inside), fitted.scores(outside), members, nonmembers, named, resamples, seed)
+        outcomes.append(replace(found, calls=statistic.calls(target), seconds=seconds))
+        tables.append(Table(statistic.name, fitted.standardised(inside), fitted.standardised(outside)))
+    begun = time.perf_counter()
+    calls = sum(statistic.calls(target) for statistic in statistics)
+    together = ensemble(tables, members, nonmembers, weights=target.weights, calls=calls, resamples=resamples, seed=seed)
+    spent = sum(outcome.seconds for outcome in outcomes) + time.perf_counter() - begun
+    return [*outcomes, replace(together, seconds=spent)]

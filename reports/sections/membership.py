@@ -9,7 +9,7 @@ from reports.facts import MembershipFacts, ProbeFact
 from reports.numbers import Numbers
 from reports.plots import roc, strip
 from reports.sections.shared import absent
-from reports.wording import STATE_WORDS, probe_title
+from reports.wording import STATE_WORDS, probe_title, probe_words
 
 __all__ = ["membership"]
 
@@ -33,6 +33,7 @@ def membership(facts: MembershipFacts | None, numbers: Numbers, invalid: bool) -
     blocks.append(_validity(facts, numbers))
     if facts.probes:
         blocks.append(_probes(facts.probes, numbers))
+        blocks += _methods(facts.probes)
         drawn = [
             Figure(
                 probe_title(probe.name),
@@ -47,7 +48,22 @@ def membership(facts: MembershipFacts | None, numbers: Numbers, invalid: bool) -
             blocks.append(Figures(tuple(drawn)))
     else:
         blocks.append(Note("Not tested: no membership attack was run.", "absent"))
+    blocks += [Note(_left_out(name, reason), "absent") for name, reason in facts.left_out]
     return Section("membership", "Membership", lead, tuple(blocks))
+
+
+def _left_out(name: str, reason: str) -> str:
+    access = {"white box": "all attacks on the model", "black box": "all attacks on the images"}
+    return f"Not tested: {access.get(name) or probe_title(name)}{f' ({reason})' if reason else ''}."
+
+
+def _methods(probes: Sequence[ProbeFact]) -> list[Block]:
+    """What each attack measured, in full, where that may be told."""
+    told = [probe for probe in probes if probe.method]
+    if not told:
+        return []
+    rows = tuple((Cell(probe_title(probe.name)), Cell(probe.method)) for probe in told)
+    return [Table(caption="What each attack measured.", header=("Attack", "Score"), rows=rows)]
 
 
 def _scale(found: Sequence[tuple[float | None, tuple[float, float] | None]]) -> tuple[float, float]:
@@ -93,16 +109,20 @@ def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
         members = f"{numbers.count(probe.n_members)} / {numbers.count(probe.n_nonmembers)}"
         body.append(
             (
-                Cell(probe_title(probe.name), under=state or ("" if known else probe.access)),
+                Cell(probe_title(probe.name), under=state or probe_words(probe.name) or ("" if known else probe.access)),
                 Cell(drawing=strip(probe.auc, probe.interval, low=ends[0], high=ends[1], mark=0.5)),
                 Cell(numbers.plain(probe.auc), under=numbers.interval(probe.interval)),
                 Cell(numbers.share_of(probe.tpr, probe.n_members)),
                 Cell(numbers.plain(probe.minimum_detectable_auc)),
                 Cell(members),
+                Cell(numbers.count(probe.calls), under="" if probe.seconds is None else _spent(probe.seconds)),
             )
         )
     return Table(
-        caption="Attacks. Power is the smallest AUC that these sample sizes would have told from chance.",
+        caption=(
+            "Attacks. Power is the smallest AUC that these sample sizes would have told from chance. Limits are held "
+            "against the worst of the attacks on the model, on any of its weights."
+        ),
         header=(
             "Attack",
             _heading(ends),
@@ -110,7 +130,12 @@ def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
             "Found at 1\u00a0% false alarms",
             "Power",
             "Members / others",
+            "Passes an image",
         ),
         rows=tuple(body),
-        right=(2, 3, 4, 5),
+        right=(2, 3, 4, 5, 6),
     )
+
+
+def _spent(seconds: float) -> str:
+    return f"{seconds:.0f}\u00a0s" if seconds >= 1 else "under 1\u00a0s"

@@ -55,24 +55,36 @@ def init(folder: Path) -> None:
 @click.command()
 @CONFIG
 @options.out
+@click.option(
+    "--canaries",
+    type=click.IntRange(min=2),
+    help="Patients whom a coin puts into the private set or leaves out; by default generator.canaries of the configuration.",
+)
 @options.quiet
-def train(config: Path, out: Path, quiet: bool) -> None:
+def train(config: Path, out: Path, canaries: int | None, quiet: bool) -> None:
     """Train the generator only, and save it as a diffusers pipeline folder.
 
     Training that was interrupted goes on where it was when the command is given again with the same folder. With
     `generator.curve: {enabled: true}` in the configuration its checkpoints are audited against the holdout, a line each, and
     training/curve.html in the folder shows where memorisation begins.
 
+    With --canaries, coins decide before the training which of so many patients take part, and the model card is committed to
+    them from then on: an audit with the model then proves a lower bound on epsilon (200 or more are needed to prove much).
+
     \b
     Example:
       synguard train synguard.yaml --out generator
+      synguard train synguard.yaml --out generator --canaries 500
     """
+    from synguard.runs.canaries import privacy_lines
     from synguard.runs.curve import curve_lines
     from synguard.runs.generator import train_only
 
     with progress_display(quiet) as progress:
-        path = train_only(config, out, progress=progress)
+        path = train_only(config, out, canaries=canaries, progress=progress)
     click.echo(f"generator: {path}")
+    for line in privacy_lines(path):
+        click.echo(line)
     for line in curve_lines(path):
         click.echo(line)
 

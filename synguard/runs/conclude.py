@@ -10,7 +10,9 @@ from typing import Any, cast
 import pandas as pd
 
 import reports
-from audits import autoencoder, fidelity, labels, membership, memorisation
+from audits import autoencoder, epsilon, fidelity, labels, membership, memorisation
+from audits.epsilon import Spent
+from audits.membership import Reference
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
 from synguard.governance import ci, manifest
@@ -20,11 +22,11 @@ from synguard.governance.manifest import Manifest
 from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
-from synguard.protocols import Autoencoder, Denoiser, Generator
 from synguard.results import AuditResult, Metric
 from synguard.runs.assemble import PICTURED, write_pairs
 from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
+from synguard.runs.inside import Inside
 from synguard.runs.prepare import Prepared
 from synguard.runs.progress import Progress, Timings
 from synguard.runs.result import tuples
@@ -38,14 +40,17 @@ def audit_results(
     synthetic: ImageSet,
     prepared: Prepared,
     config: RunConfig,
-    model: Generator | None,
+    inside: Inside,
     *,
+    reference: Reference | None,
+    spent: Spent | str,
     timings: Timings,
     progress: Progress,
 ) -> list[AuditResult]:
     """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it.
 
-    `model` is the generator where there is one; audits that look inside take it as far as it lets them.
+    `inside` is the way into the model, as far as it lets the audits, `reference` a model for membership probes to compare.
+    `spent` is what private training spent, or why nothing is known of it.
     """
     material = prepared.material
     folder.probes.mkdir(mode=0o700, exist_ok=True)
@@ -71,8 +76,22 @@ def audit_results(
             prepared.roles,
             synthetic,
             conditions=material.schema,
-            denoiser=model if isinstance(model, Denoiser) else None,
+            denoiser=inside.denoiser,
+            closed=inside.why_not,
+            reference=reference,
             embedder=prepared.embedder,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "epsilon": lambda: epsilon.run(
+            material.private,
+            prepared.roles,
+            drawn=material.drawn,
+            spent=spent,
+            conditions=material.schema,
+            denoiser=inside.denoiser,
+            closed=inside.why_not,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,
@@ -80,7 +99,7 @@ def audit_results(
         "autoencoder": lambda: autoencoder.run(
             material.private,
             prepared.roles,
-            autoencoder=model if isinstance(model, Autoencoder) else None,
+            autoencoder=inside.autoencoder,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,

@@ -72,5 +72,11 @@ def _add(problems: Problems, kind: Any, at: tuple[str, ...], item: Any) -> None:
 def _known_keys(kind: Any, path: tuple[str | int, ...]) -> list[str]:
     """The keys of the model at `path` inside `kind`."""
     for part in path:
-        kind = typing.get_args(kind)[0] if isinstance(part, int) else kind.model_fields[part].annotation
+        kind = typing.get_args(kind)[0] if isinstance(part, int) else _present(kind.model_fields[part].annotation)
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _present(kind: Any) -> Any:
+    """What an optional key holds where it is there."""
+    options = [option for option in typing.get_args(kind) if option is not type(None)]
+    return options[0] if type(None) in typing.get_args(kind) and len(options) == 1 else kind

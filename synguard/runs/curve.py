@@ -62,7 +62,7 @@ class Curve:
         config = self._config
         seeds = [attempt_seed(config.seed, -1 - number, 0) for number in range(len(self._asked))]
         found = self._yardstick.measure(model, model.generate(self._asked, seeds))
-        seen = step * config.generator.denoiser.batch_size / len(self._material.private)
+        seen = step * config.generator.images_a_step / len(self._material.private)
         points = sorted([*points, {"step": step, "seen": seen, **asdict(found)}], key=lambda point: int(point["step"]))
         self._kept = {**self._header, "points": points, "begins": self._begins(points)}
         write_private(self.path, canonical(self._kept))

@@ -27,6 +27,7 @@ from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
 from synguard.runs.assemble import accept_given, lay_out_batches
+from synguard.runs.canaries import coins_of, draw_for, spent_by, with_canaries
 from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.curve import curve_of
@@ -34,6 +35,7 @@ from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
 from synguard.runs.index import check_key_file
+from synguard.runs.inside import NO_MODEL, Inside, check_reference, find_reference, look_inside
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
 from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
@@ -64,15 +66,21 @@ def generate_and_audit(
     check_key_file(settings, base, target)
     given = check_generator(settings, base)
     material = read_material(settings, base, progress)
+    check_reference(settings, base)
+    seen = material
     if settings.generator.path is not None:
-        require_link(settings, given, link_of(base / settings.generator.path, material))
-    conditions = _planned(settings, material)
+        model = base / settings.generator.path
+        seen = with_canaries(material, coins_of(model, material.private))
+        inside = look_inside(settings, model)
+        inside.check(seen)
+        require_link(settings, inside.denoiser, link_of(model, seen))
+    conditions = _planned(settings, seen)
     digest = "" if given is None else given.digest
     run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
     with run.recorded():
-        return _generate(run, material, conditions)
+        return _generate(run, seen, conditions)
 
 
 def audit(
@@ -157,9 +165,13 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
     with run.timings.phase("train"):
         trained = run.base / config.generator.path if config.generator.path else folder.generator
         if config.generator.path is None:
-            train_generator(config, material, trained, run.progress)
+            drawn = draw_for(trained, material.private, config.generator.canaries, run.progress)
+            if drawn is not None:
+                material = with_canaries(material, drawn)
+                conditions = _planned(config, material)
+            train_generator(config, material, trained, run.progress, base=run.base, canaries=drawn)
         generator = open_generator(config, run.base, trained)
-    denoiser = generator if isinstance(generator, Denoiser) else None
+    inside = Inside(generator, generator) if isinstance(generator, Denoiser) else look_inside(config, trained)
     with run.timings.phase("prepare"):
         prepared = prepare(
             material,
@@ -167,7 +179,7 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
             run.base,
             index=folder.index,
             diagnostic_folder=folder.diagnostic,
-            denoiser=denoiser,
+            denoiser=inside.denoiser,
             device=device_of(config),
             progress=run.progress,
         )
@@ -185,11 +197,12 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
         rows,
         accepted,
         prepared,
-        generator,
+        inside,
         candidates=candidates,
         files=accepted_files,
         tripped=tripped,
         link=link,
+        trained=trained,
         curve=curve_of(trained, material),
     )
 
@@ -215,19 +228,22 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     config, base = given.config, given.base
     check_different_folders(config, base, given.source)
     check_key_file(config, base, target)
-    model = None if given.model is None else open_generator(config, base, base / given.model)
+    inside = NO_MODEL if given.model is None else look_inside(config, base / given.model)
+    check_reference(config, base)
     synthetic = read_synthetic(config, given.source, base, progress)
     config = _with_shared_conditions(config, base, synthetic, progress) if given.share_conditions else config
-    material = read_material(config, base, progress)
+    whole = read_material(config, base, progress)
+    folder = None if given.model is None else base / given.model
+    material = with_canaries(whole, coins_of(folder, whole.private))
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
     refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
-    link = "no model was given" if given.model is None else link_of(base / given.model, material)
-    require_link(config, model, link)
+    link = "no model was given" if folder is None else link_of(folder, material)
+    inside.check(material)
+    require_link(config, inside.denoiser, link)
     digest = f"{synthetic.digest} {labels_digest(asked)}"
-    run = OpenRun.open(target, config, base, material, given.policy, candidates=digest, resume=resume, progress=progress)
+    run = OpenRun.open(target, config, base, whole, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:
         return load_result(target)
-    denoiser = model if isinstance(model, Denoiser) else None
     with run.recorded():
         with run.timings.phase("prepare"):
             prepared = prepare(
@@ -236,7 +252,7 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
                 base,
                 index=run.folder.index if given.index is None else given.index / "index",
                 diagnostic_folder=_diagnostic_folder(run, given.index),
-                denoiser=denoiser,
+                denoiser=inside.denoiser,
                 device=device_of(config),
                 progress=progress,
             )
@@ -244,7 +260,18 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
-        return _conclude(run, rows, synthetic, prepared, model, candidates=synthetic, files=files, tripped=False, link=link)
+        return _conclude(
+            run,
+            rows,
+            synthetic,
+            prepared,
+            inside,
+            candidates=synthetic,
+            files=files,
+            tripped=False,
+            link=link,
+            trained=folder,
+        )
 
 
 def _examine_given(
@@ -273,16 +300,30 @@ def _conclude(
     rows: pd.DataFrame,
     released: ImageSet,
     prepared: Prepared,
-    model: Generator | None,
+    inside: Inside,
     *,
     candidates: ImageSet,
     files: Manifest,
     tripped: bool,
     link: str,
+    trained: Path | None,
     curve: Mapping[str, Any] | None = None,
 ) -> RunResult:
+    with run.timings.phase("find the reference model"):
+        reference = find_reference(
+            run.config, run.base, prepared.material, prepared.roles, run.folder.reference, run.progress
+        )
     results = audit_results(
-        run.folder, rows, released, prepared, run.config, model, timings=run.timings, progress=run.progress
+        run.folder,
+        rows,
+        released,
+        prepared,
+        run.config,
+        inside,
+        reference=reference,
+        spent=spent_by(trained, prepared.material.private),
+        timings=run.timings,
+        progress=run.progress,
     )
     with run.timings.phase("conclude"):
         key = conclude(

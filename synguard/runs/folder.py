@@ -31,6 +31,11 @@ class RunFolder:
         return self.path / "generator"
 
     @property
+    def reference(self) -> Path:
+        """The reference model trained in this run on the holdout's reference role. Private data."""
+        return self.path / "reference"
+
+    @property
     def index(self) -> Path:
         """The embedding index of the private set and its calibration. Private data."""
         return self.path / "index"

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 from generation import pipeline
+from generation.base import open_base
 from generation.train import train
 from synguard.config import RunConfig
+from synguard.data.canaries import Canaries
 from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.protocols import Denoiser, Generator
+from synguard.runs.canaries import card_entry, draw_for, with_canaries
 from synguard.runs.configuration import load_config
 from synguard.runs.curve import Curve
 from synguard.runs.engine import encode_png
@@ -50,6 +53,7 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
 
     Returns it, None where the run trains its own.
     """
+    _check_base(config, base)
     return None if config.generator.path is None else open_generator(config, base, base / config.generator.path)
 
 
@@ -64,8 +68,32 @@ def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
     )
 
 
-def train_generator(config: RunConfig, material: Material, folder: Path, progress: Progress) -> Path:
-    """Train in `folder`, or go on with a training that was interrupted there; audit its checkpoints where that is asked."""
+def _check_base(config: RunConfig, base: Path) -> None:
+    """InputError for a public model that private training cannot start from."""
+    start = _public_base(config, base)
+    if start is not None:
+        open_base(start, ConditionSchema(config.conditions), config.image_size)
+
+
+def _public_base(config: RunConfig, base: Path) -> Path | None:
+    """The public model that private training starts from, if any."""
+    private = config.generator.private
+    return None if private is None or private.base is None else base / private.base
+
+
+def train_generator(
+    config: RunConfig,
+    material: Material,
+    folder: Path,
+    progress: Progress,
+    *,
+    base: Path = Path(),
+    canaries: Canaries | None = None,
+) -> Path:
+    """Train in `folder`, or go on with a training that was interrupted there; audit its checkpoints where that is asked.
+
+    `base` is the folder of the configuration; `material` is without the canaries that were left out.
+    """
     curve = Curve(folder, config, material, progress) if config.generator.curve.enabled else None
     return train(
         material.private,
@@ -77,6 +105,8 @@ def train_generator(config: RunConfig, material: Material, folder: Path, progres
         checkpoint_every=None if curve is None else curve.every,
         progress=progress,
         on_checkpoint=curve,
+        base=_public_base(config, base),
+        canaries=card_entry(canaries),
     )
 
 
@@ -101,19 +131,36 @@ def require_link(config: RunConfig, model: object, link: str) -> None:
         raise EvidenceError(f"{link}: expected the model of this private set, since the model is to be released")
 
 
-def train_only(path: Path, out: Path, *, progress: Progress) -> Path:
-    """`synguard train`: only the private set is read, unless checkpoints are to be audited against the holdout."""
+def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: Progress) -> Path:
+    """`synguard train`: only the private set is read, unless checkpoints are to be audited against the holdout.
+
+    `canaries` is how many are drawn, by default as many as the configuration says.
+    """
     config = load_config(path)
     if config.generator.kind != "latent-diffusion":
         raise InputError.of(f"{path}: generator.kind", config.generator.kind, "latent-diffusion, the kind that is trained")
+    if canaries is not None:
+        config = config.model_copy(update={"generator": config.generator.model_copy(update={"canaries": canaries})})
+    _check_base(config, path.parent)
     if config.generator.curve.enabled:
         check_different_folders(config, path.parent, None)
-        return train_generator(config, read_material(config, path.parent, progress), out, progress)
+        material = read_material(config, path.parent, progress)
+        drawn = draw_for(out, material.private, config.generator.canaries, progress)
+        return train_generator(config, with_canaries(material, drawn), out, progress, base=path.parent, canaries=drawn)
     private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
     schema = ConditionSchema(config.conditions)
     schema.parse(private.metadata, f"private ({config.private.path})")
+    drawn = draw_for(out, private, config.generator.canaries, progress)
     return train(
-        private, schema, config.generator, seed=config.seed, folder=out, device=device_of(config), progress=progress
+        private if drawn is None else drawn.trained_on(private),
+        schema,
+        config.generator,
+        seed=config.seed,
+        folder=out,
+        device=device_of(config),
+        progress=progress,
+        base=_public_base(config, path.parent),
+        canaries=card_entry(drawn),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audits.epsilon import Drawn
 from synguard.config import DataSource, RunConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
@@ -18,7 +19,18 @@ from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.runs.progress import Progress
 
-__all__ = ["Material", "check_different_folders", "labels_digest", "read_material", "read_synthetic", "without"]
+__all__ = [
+    "NO_CANARIES",
+    "Material",
+    "check_different_folders",
+    "labels_digest",
+    "read_material",
+    "read_synthetic",
+    "without",
+]
+
+
+NO_CANARIES = "the training drew no canaries"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Material:
     duplicates: tuple[Duplicate, ...]
     holdout_images: int
     """Images in the holdout as it was given."""
+    drawn: Drawn | str = NO_CANARIES
+    """The canaries of the training, or why there are none. Those left out are no part of `private`."""
 
     @property
     def labels_digest(self) -> str:

@@ -1,0 +1,34 @@
+"""Norms of the gradient that one image asks for, by parameter tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.func import functional_call
+
+__all__ = ["gradient_norms"]
+
+
+def gradient_norms(model: Any, loss: Callable[[Any, int], torch.Tensor], n: int) -> NDArray[np.float64]:
+    """L2 norms (n, tensors) of the gradient of `loss(model, row)` for each row alone, by parameter tensor in model order.
+
+    The model itself is left as it is: the gradient is taken by detached copies that share its memory. A tensor that the
+    loss does not depend on has norm 0.
+    """
+    tensors = {name: value.detach().requires_grad_() for name, value in model.named_parameters()}
+    call = partial(functional_call, model, tensors)
+
+    def asked(*args: Any, **options: Any) -> Any:
+        return call(args, options)
+
+    norms = np.empty((n, len(tensors)))
+    with torch.enable_grad():
+        for row in range(n):
+            found = torch.autograd.grad(loss(asked, row), list(tensors.values()), allow_unused=True)
+            norms[row] = [0.0 if g is None else float(g.double().norm()) for g in found]
+    return norms
