@@ -138,12 +138,14 @@ def _widened(found: Outcome, values: Floats, member: Bools, codes: Ints, folds: 
 def _resampled(values: Floats, member: Bools, codes: Ints, folds: Ints, prior: Floats, seed: int) -> tuple[Floats, Floats]:
     """AUC and rate at 1 % of the whole procedure on patients drawn with replacement, each side by itself."""
     rng = np.random.default_rng([seed, 0xB007])
-    rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    counts = np.bincount(codes)
+    by_patient, starts = np.argsort(codes, kind="stable"), np.cumsum(counts) - counts
     sides = [np.unique(codes[side]) for side in (member, ~member)]
     aucs, rates = np.empty(_REPEATS), np.empty(_REPEATS)
     for repeat in range(_REPEATS):
         drawn = np.concatenate([rng.choice(side, len(side)) for side in sides])
-        rows = np.concatenate([rows_of[patient] for patient in drawn])
+        ends = np.cumsum(counts[drawn])
+        rows = by_patient[np.arange(ends[-1]) + np.repeat(starts[drawn] - ends + counts[drawn], counts[drawn])]
         # A patient drawn twice keeps one fold, or it would be judged by itself.
         score = nested_scores(values[rows], member[rows, None], folds[rows], prior)[:, 0]
         inside, outside = score[member[rows]], score[~member[rows]]

@@ -14,7 +14,7 @@ from generation.pipeline import load
 from generation.synguard_pipeline import noise, sample
 from synguard.config import SamplingConfig
 from synguard.errors import InputError, IntegrityError
-from synguard.protocols import Denoiser, Generator
+from synguard.protocols import Denoiser, Generator, OpenDenoiser
 
 
 def test_it_is_what_the_audits_ask_for(model):
@@ -224,3 +224,46 @@ def test_folders_that_are_no_pipeline(trained, tmp_path):
         load(tmp_path / "model")
     with pytest.raises(InputError, match="image_size: found 32, expected 16"):
         load(trained, size=32)
+
+
+def test_the_noise_it_sees_and_its_error_say_the_same(model, private):
+    """z = (1 - t) x + t e: the velocity that follows from the noise has just the error that it tells."""
+    latents, conditions = model.encode(private.pixels[:4]), private.metadata[:4].reset_index(drop=True)
+    noise = np.random.default_rng(0).standard_normal(model.latent_shape).astype(np.float32)
+    for level in (0.1, 0.6):
+        signal, share = model.coefficients(level)
+        assert (signal, share) == (1 - level, level)
+        noised = np.float32(signal) * latents + np.float32(share) * noise
+        seen = model.predict(noised, conditions, level=level, weights="raw")
+        velocity = (seen - noised) / signal
+        expected = np.square(velocity - (noise - latents)).mean(axis=(1, 2, 3))
+        assert model.errors(latents, conditions, level=level, noise=noise, weights="raw") == pytest.approx(
+            expected, rel=1e-3
+        )
+    alone = model.predict(noised[2:3], conditions[2:3].reset_index(drop=True), level=level, weights="raw")
+    assert np.array_equal(alone[0], seen[2])
+
+
+def test_gradient_norms_are_those_of_one_image_at_a_time(model, private):
+    latents, conditions = model.encode(private.pixels[:3]), private.metadata[:3].reset_index(drop=True)
+    noise = np.random.default_rng(1).standard_normal((2, *model.latent_shape)).astype(np.float32)
+    found = model.gradient_norms(latents, conditions, levels=(0.2, 0.5), noise=noise, weights="ema")
+    unet = model.unets["ema"]
+    unet.requires_grad_(True)
+    try:
+        encoded = torch.from_numpy(model.encoder.encode(conditions))
+        for row in range(3):
+            unet.zero_grad()
+            z, c = torch.from_numpy(latents[[row, row]]), encoded[[row, row]]
+            denoiser.errors(unet, z, c, torch.from_numpy(noise), torch.tensor([0.2, 0.5])).mean().backward()
+            norms = [0.0 if p.grad is None else float(p.grad.norm()) for p in unet.parameters()]
+            assert found[row] == pytest.approx(norms, rel=1e-3, abs=1e-6)
+    finally:
+        unet.zero_grad()
+        unet.requires_grad_(False)
+
+
+def test_it_tells_the_turns_of_its_training(model):
+    assert isinstance(model, OpenDenoiser)
+    assert model.turns == (0, 1)
+    assert model.unconditional

