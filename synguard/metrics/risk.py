@@ -1,4 +1,4 @@
-"""What an attack on released images gains over the same attack on patients who cannot have been leaked. Counts in, numbers out.
+"""What an attack on released images gains over the same attack on patients who cannot have leaked. Counts in, numbers out.
 
 Every patient is attacked once. The rate among private patients is the attack's, the rate among holdout patients the
 control's: what the population gives away by itself. The residual risk is how far the attack closes the gap between the

@@ -29,7 +29,7 @@ _CHUNK = 256
 def permutation_test(
     positive: Floats, negative: Floats, positive_groups: Labels, negative_groups: Labels, *, permutations: int, seed: int
 ) -> float:
-    """One-sided p-value of the AUC being above chance, with patients as a whole changing sides. Does not depend on row order.
+    """One-sided p-value of the AUC being above chance, with patients as a whole changing sides, whatever the row order.
 
     The scores must not have been fitted to these labels: a score from cross-validation needs its whole procedure permuted.
     """
@@ -37,7 +37,7 @@ def permutation_test(
     m = len(positive)
     inside = len(np.unique(codes[:m]))
     ranks = rankdata(np.concatenate([positive, negative]))
-    sums = np.bincount(codes, weights=ranks, minlength=len(names))
+    sums: Floats = np.bincount(codes, weights=ranks, minlength=len(names)).astype(np.float64)
     counts = np.bincount(codes, minlength=len(names)).astype(np.float64)
     member = np.zeros(len(names), dtype=bool)
     member[codes[:m]] = True
