@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AttackFact",
     "AttributeFact",
     "AutoencoderFacts",
     "BatchFact",
@@ -16,8 +17,11 @@ __all__ = [
     "CopyFacts",
     "CurveFacts",
     "CurvePoint",
+    "DisclosureFacts",
     "FidelityFact",
+    "GuessFact",
     "LabelFacts",
+    "LowRateFact",
     "MembershipFacts",
     "Pair",
     "PlantedFact",
@@ -94,6 +98,30 @@ class ProbeFact:
     n_nonmembers: int
     minimum_detectable_auc: float | None
     roc: Roc | None
+    verdict: bool = True
+    """Whether a limit is held against it; else it is shown beside those."""
+    p_holm: float | None = None
+    """Of telling members from others at all, corrected for all attacks."""
+    low_rates: tuple[LowRateFact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LowRateFact:
+    """Members named at a small share of false alarms, and the least that would have been proven. None where too few."""
+
+    fpr: float
+    tpr: float | None
+    interval: Pair | None
+    provable: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuessFact:
+    """One classifier that never sees the model."""
+
+    name: str
+    auc: float | None
+    p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +133,7 @@ class SplitFact:
     p_value: float | None
     placebo_auc: float | None
     placebo_interval: Pair | None
+    each: tuple[GuessFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +142,32 @@ class MembershipFacts:
 
     split: SplitFact | None
     probes: tuple[ProbeFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackFact:
+    """One attack on patients: success on private patients, on holdout patients (control) and without a release (naive)."""
+
+    name: str
+    attribute: str
+    state: str
+    attacked: int
+    controlled: int
+    attack: float | None
+    control: float | None
+    naive: float | None
+    risk: float | None
+    interval: Pair | None
+    minimum_detectable: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosureFacts:
+    """The disclosure audit."""
+
+    state: str
+    attacks: tuple[AttackFact, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,25 @@
 `validity` comes first and needs no model: where private set and holdout can be told apart by looks, no membership figure
 means anything, and all of them are marked invalid. `run` then applies the probes:
 
-    white box   white_box.py    multi-step loss, all sets of weights     -> membership.white_box.*, the worse counts
-    black box   black_box.py    calibrated nearest neighbour, embedder   -> membership.black_box.*
-                                the same on pixels                       evidence
+    white box   white_box.py      multi-step loss, all sets of weights     -> membership.white_box.*, the worse counts
+    black box   black_box.py      calibrated nearest neighbour, embedder   -> membership.black_box.*
+                                  the same on pixels                       evidence
+                neighbourhood.py  density ratio, Monte Carlo, and the distance to the closest record, on both: evidence
 
 Which probe makes the verdict is fixed here, before any data are seen. Non-members are always the evaluation role; the
 calibration role standardises scores, the reference role is the black box's background, members are patients drawn at random.
+What the other probes find is told with p-values corrected for their number (`detection.py`).
 """
 
 from __future__ import annotations
 
 import time
+from itertools import combinations
 
-import pandas as pd
-
-from audits.membership.black_box import NearestNeighbour, PixelSpace
+from audits.membership.attributes import attributes
+from audits.membership.black_box import PixelSpace
+from audits.membership.detection import detected
+from audits.membership.neighbourhood import black_box_probes
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
 from audits.membership.split import Validity, assess
 from audits.membership.verdict import Outcome, evidence, judge, metrics, not_tested, split_evidence, split_metrics
@@ -28,7 +32,7 @@ from synguard.errors import InputError
 from synguard.protocols import Denoiser, Embedder
 from synguard.results import AuditResult, Metric
 
-__all__ = ["Validity", "run", "validity"]
+__all__ = ["Validity", "check_disjoint", "run", "validity"]
 
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
 _FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
@@ -54,11 +58,20 @@ def validity(
         raise InputError.of("audits.membership.permutations", config.permutations, f"at least {_FEWEST_PERMUTATIONS}")
     members = private.take(sample_patients(private, config.max_members, seed))
     parts = [roles.calibration, roles.evaluation, roles.reference]
-    metadata = None
-    if conditions is not None:
-        frames = [conditions.parse(part.metadata, part.name) for part in (members, *parts)]
-        metadata = (frames[0], pd.concat(frames[1:], ignore_index=True))
+    check_disjoint(roles)
+    metadata = attributes(members, parts, conditions)
     return assess(members, parts, metadata=metadata, embedder=embedder, permutations=config.permutations, seed=seed)
+
+
+def check_disjoint(roles: Roles) -> None:
+    """InputError where two roles share a patient or a file: what chooses a threshold may never be judged by it."""
+    named = {"calibration": roles.calibration, "evaluation": roles.evaluation, "reference": roles.reference}
+    for (first, one), (second, other) in combinations(named.items(), 2):
+        for what, ours, theirs in (("patient", one.patients, other.patients), ("file", one.sha256, other.sha256)):
+            both = sorted(set(map(str, ours)) & set(map(str, theirs)))
+            if both:
+                found = f"{what} {both[0]} in {first} and {second}"
+                raise InputError.of("holdout roles", found, "roles that share no patient and no file")
 
 
 def run(
@@ -81,7 +94,8 @@ def run(
     if config.resamples < _FEWEST_RESAMPLES:
         raise InputError.of("audits.membership.resamples", config.resamples, f"at least {_FEWEST_RESAMPLES}")
     started = time.perf_counter()
-    split = split or validity(private, roles, conditions=conditions, config=config, seed=seed)
+    check_disjoint(roles)
+    split = split or validity(private, roles, conditions=conditions, embedder=embedder, config=config, seed=seed)
     members = Arm.of(private.take(sample_patients(private, config.max_members, seed)), conditions)
     nonmembers = Arm.of(roles.evaluation, conditions)
     found: list[Metric] = list(split_metrics(split))
@@ -106,18 +120,16 @@ def run(
         found += metrics(_WHITE, losses, split)
         rows += [(outcome, _WHITE) for outcome in losses]
 
-    nearest = [
-        judged(NearestNeighbour.fit(space, synthetic, roles.reference))
-        for space in (embedder, PixelSpace.fit(roles.calibration))
-    ]
-    found += metrics(_BLACK, nearest[:1], split)
-    rows += [(nearest[0], _BLACK), (nearest[1], None)]
+    spaces = (embedder, PixelSpace.fit(roles.calibration))
+    outside = [judged(probe) for space in spaces for probe in black_box_probes(space, synthetic, roles)]
+    found += metrics(_BLACK, outside[:1], split)
+    rows += [(outcome, _BLACK if place == 0 else None) for place, outcome in enumerate(outside)]
     return AuditResult(
         name="membership",
         metrics=tuple(found),
         evidence={
             "split": split_evidence(split),
-            "probes": [evidence(outcome, metric) for outcome, metric in rows],
+            "probes": detected([evidence(outcome, metric) for outcome, metric in rows]),
             "not_tested": missing,
         },
         public=("split", "probes", "not_tested"),

@@ -2,10 +2,22 @@
 
 from reports.sections.autoencoder import autoencoder
 from reports.sections.copies import copies, sight
+from reports.sections.disclosure import disclosure
 from reports.sections.fidelity import fidelity
 from reports.sections.labels import labels
 from reports.sections.membership import membership
 from reports.sections.quarantine import quarantine
 from reports.sections.training import onset_in_words, training
 
-__all__ = ["autoencoder", "copies", "fidelity", "labels", "membership", "onset_in_words", "quarantine", "sight", "training"]
+__all__ = [
+    "autoencoder",
+    "copies",
+    "disclosure",
+    "fidelity",
+    "labels",
+    "membership",
+    "onset_in_words",
+    "quarantine",
+    "sight",
+    "training",
+]

@@ -97,7 +97,7 @@ def smallest_provable_rate(
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """P-values adjusted so that with 5 % none of the true nulls falls below 0.05, in the given order (Holm 1979)."""
-    order = np.argsort(p_values, kind="stable")
+    order = np.argsort(np.asarray(p_values, dtype=np.float64), kind="stable")
     factors = np.arange(len(order), 0, -1)
     stepped = np.minimum(np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors), 1.0)
     adjusted = np.empty(len(order))

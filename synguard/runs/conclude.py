@@ -10,7 +10,7 @@ from typing import Any, cast
 import pandas as pd
 
 import reports
-from audits import autoencoder, fidelity, labels, membership, memorisation
+from audits import autoencoder, disclosure, fidelity, labels, membership, memorisation
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
 from synguard.governance import ci, manifest
@@ -72,6 +72,16 @@ def audit_results(
             synthetic,
             conditions=material.schema,
             denoiser=model if isinstance(model, Denoiser) else None,
+            embedder=prepared.embedder,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "disclosure": lambda: disclosure.run(
+            material.private,
+            prepared.roles,
+            synthetic,
+            schema=material.schema,
             embedder=prepared.embedder,
             split=prepared.validity,
             config=config.audits.membership,

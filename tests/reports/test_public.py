@@ -199,6 +199,7 @@ def test_what_is_shown_comes_from_the_allow_list_alone(run_folder: RunFolder) ->
         "metrics",
         "copies",
         "membership",
+        "disclosure",
         "autoencoder",
         "labels",
         "fidelity",
