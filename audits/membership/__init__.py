@@ -16,6 +16,7 @@ What the other probes find is told with p-values corrected for their number (`de
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from audits.membership.attributes import attributes
@@ -96,9 +97,15 @@ def run(
     started = time.perf_counter()
     check_disjoint(roles)
     split = split or validity(private, roles, conditions=conditions, embedder=embedder, config=config, seed=seed)
+    found: list[Metric] = list(split_metrics(split))
+    empty = [name for name, images in _sets(private, roles, synthetic).items() if len(images) == 0]
+    if empty:
+        reason = f"found no image in {' and '.join(empty)}, expected some in each set"
+        for prefix in (_WHITE, _BLACK):
+            found += not_tested(prefix, reason, "insufficient")
+        return _result(found, split, [], [{"access": "any", "reason": reason}], started)
     members = Arm.of(private.take(sample_patients(private, config.max_members, seed)), conditions)
     nonmembers = Arm.of(roles.evaluation, conditions)
-    found: list[Metric] = list(split_metrics(split))
 
     def judged(probe: Probe) -> Outcome:
         return judge(probe, members, nonmembers, resamples=config.resamples, seed=seed)
@@ -124,13 +131,33 @@ def run(
     outside = [judged(probe) for space in spaces for probe in black_box_probes(space, synthetic, roles)]
     found += metrics(_BLACK, outside[:1], split)
     rows += [(outcome, _BLACK if place == 0 else None) for place, outcome in enumerate(outside)]
+    return _result(found, split, rows, missing, started)
+
+
+def _sets(private: ImageSet, roles: Roles, synthetic: ImageSet) -> dict[str, ImageSet]:
+    return {
+        "the private set": private,
+        "the calibration role": roles.calibration,
+        "the evaluation role": roles.evaluation,
+        "the reference role": roles.reference,
+        "the release": synthetic,
+    }
+
+
+def _result(
+    found: Sequence[Metric],
+    split: Validity,
+    rows: Sequence[tuple[Outcome, str | None]],
+    missing: Sequence[Mapping[str, str]],
+    started: float,
+) -> AuditResult:
     return AuditResult(
         name="membership",
         metrics=tuple(found),
         evidence={
             "split": split_evidence(split),
             "probes": detected([evidence(outcome, metric) for outcome, metric in rows]),
-            "not_tested": missing,
+            "not_tested": [dict(row) for row in missing],
         },
         public=("split", "probes", "not_tested"),
         seconds=time.perf_counter() - started,

@@ -281,10 +281,10 @@ _RATE = (
 )
 
 
-def not_tested(prefix: str, reason: str) -> tuple[Metric, Metric]:
-    """The two metrics of an access level that could not be probed."""
+def not_tested(prefix: str, reason: str, state: MetricState = "not_tested") -> tuple[Metric, Metric]:
+    """The two metrics of an access level that could not be probed; `insufficient` where there was nobody to probe."""
     auc_metric, tpr_metric = (
-        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state="not_tested", note=reason)
+        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state=state, note=reason)
         for name in (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
     )
     return auc_metric, tpr_metric

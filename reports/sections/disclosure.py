@@ -15,10 +15,10 @@ __all__ = ["disclosure"]
 
 _LEAD = (
     "Three questions of data protection law, each put as an attack on one patient after another. Singling out: does a "
-    "released image fit one patient and nobody else? Linkability: do two views of a patient lead to the same released image? "
-    "Inference: does the label of the nearest released image tell something about the patient? The same attack on holdout "
-    "patients, whom the model never saw, is the control: what any picture of such patients gives away. The risk is what the "
-    "release adds."
+    "released image fit one patient and nobody else? Linkability: do two views of a patient lead to the same released "
+    "image? Inference: does the label of the nearest released image tell something about the patient? The same attack on "
+    "holdout patients, whom the model never saw, is the control: what any picture of such patients gives away. The risk is "
+    "what the release adds."
 )
 _NAMES = {"singling_out": "Singling out", "linkability": "Linkability", "inference": "Inference"}
 

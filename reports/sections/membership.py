@@ -143,8 +143,8 @@ def _probes(probes: Sequence[ProbeFact], numbers: Numbers) -> Table:
         )
     return Table(
         caption="Attacks; non-members are always the holdout's evaluation role. Chance alone is the p-value by permutation "
-        "of patients, corrected for the number of attacks. Power is the smallest AUC that these sample sizes would have told "
-        "from chance.",
+        "of patients, corrected for the number of attacks. Power is the smallest AUC that these sample sizes would have "
+        "told from chance.",
         header=(
             "Attack",
             _heading(ends),
