@@ -81,7 +81,7 @@ def run(
         succeeded += [(f"inference of {attack.attribute}", by_patient) for attack, by_patient in guessed]
         if np.isfinite(np.concatenate(nearness)).all():
             patients = roles.evaluation.patients.astype(str)
-            rows = exposed(members, (nearness[0], nearness[1]), patients, succeeded)
+            rows = exposed(members, private, (nearness[0], nearness[1]), patients, succeeded)
         if not guessed:
             attacks.append(untested("inference", _NO_LABELS))
     return AuditResult(

@@ -13,6 +13,7 @@ from reports.wording import STATE_WORDS, probe_title
 
 __all__ = ["membership"]
 
+_MOST_DRAWN = 4
 _TOLD = 0.05
 """Corrected p-value below which an attack is said to have told members from others."""
 
@@ -43,8 +44,7 @@ def membership(facts: MembershipFacts | None, numbers: Numbers, invalid: bool) -
                 f"{probe.access.capitalize() or 'Attack'}: AUC {numbers.plain(probe.auc)}"
                 + (f" ({numbers.interval(probe.interval)})" if probe.interval else ""),
             )
-            for probe in facts.probes
-            if probe.roc and (probe.verdict or _told(probe))
+            for probe in _drawn(facts.probes)
         ]
         if drawn:
             blocks.append(Figures(tuple(drawn)))
@@ -84,6 +84,16 @@ def _validity(facts: MembershipFacts, numbers: Numbers) -> Table | Note:
         ),
         right=(2,),
     )
+
+
+def _drawn(probes: Sequence[ProbeFact]) -> list[ProbeFact]:
+    """Of those that a limit is held against or that told members, the strongest four of each kind of access, as listed."""
+    found = [probe for probe in probes if probe.roc and (probe.verdict or _told(probe))]
+    kept = []
+    for access in dict.fromkeys(probe.access for probe in found):
+        own = sorted((p for p in found if p.access == access), key=lambda p: -(p.bound or p.auc or 0.0))
+        kept += own[:_MOST_DRAWN]
+    return [probe for probe in found if probe in kept]
 
 
 def _guess_title(name: str) -> str:

@@ -139,7 +139,7 @@ def test_p_values_of_patients_who_cannot_have_leaked_are_honest():
     images = image_set(np.zeros((400, 16, 16, 3), dtype=np.uint8), "private")
     below = 0
     for _ in range(100):
-        rows = exposed(images, (rng.normal(size=400), rng.normal(size=200)), np.arange(200).astype(str), [])
+        rows = exposed(images, images, (rng.normal(size=400), rng.normal(size=200)), np.arange(200).astype(str), [])
         below += any(row["q_value"] <= 0.05 for row in rows)
     # With 200 unseen patients none of 400 can stand out after correction.
     assert below == 0

@@ -20,7 +20,7 @@ def test_a_rate_needs_one_false_alarm_at_least():
     assert (few.state, few.tpr, few.interval, few.provable) == ("insufficient", None, None, None)
     enough = low_rate(0.01, 0.05, (0.0, 0.1), people=500, unseen=100)
     assert (enough.state, enough.tpr) == ("measured", 0.05)
-    assert 0.01 < enough.provable < 0.06
+    assert 0.01 < enough.provable < 0.07
 
 
 def test_a_few_who_are_named_count_as_well_as_a_little_on_everybody():
