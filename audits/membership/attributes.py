@@ -17,6 +17,7 @@ from synguard.data.images import ImageSet
 
 __all__ = ["attributes"]
 
+_FEWEST = 20
 _SPLITS = frozenset({"split", "fold", "partition", "set", "subset", "role", "part", "usage"})
 """Columns that name the sides themselves, as many data sets have them, and say nothing about the images."""
 
@@ -35,12 +36,22 @@ def attributes(private: ImageSet, holdout: Sequence[ImageSet], schema: Schema | 
     left_out = {
         str(name)
         for name in tables[0].columns
-        if name in declared[0].columns or str(name).lower() in _SPLITS or _is_patient(tables[0], patients[0], str(name))
+        if name in declared[0].columns
+        or str(name).lower() in _SPLITS
+        or _is_patient(tables[0], patients[0], str(name))
+        or any(name in table.columns and _is_number_of_row(table[name]) for table in tables)
     }
     others = ConditionSchema.from_shared(tables[0], tables[1], holdout=tables[1], exclude=left_out)
     typed = [others.parse(table, "metadata") for table in tables]
     first, second = (pd.concat(pair, axis=1) for pair in zip(declared, typed, strict=True))
     return first, second
+
+
+def _is_number_of_row(column: pd.Series) -> bool:
+    """Whole numbers that never repeat: an id, or the place in a list, which tells the sides apart by their sizes alone."""
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    whole = bool((numbers == numbers.round()).all())
+    return whole and len(numbers) >= _FEWEST and numbers.nunique() == len(numbers)
 
 
 def _is_patient(table: pd.DataFrame, patients: np.ndarray[tuple[int], np.dtype[np.str_]], name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -125,16 +126,6 @@ def _figures(
     m, n = len(inside.score), len(outside.score)
     rates = _rates(n)
     spread = resample(inside.score, outside.score, *patients, fpr=rates, resamples=resamples, seed=seed)
-    # A score that knows nothing, in its most typical draw, judged the same way: what a clean release can attain here.
-    typical = np.random.default_rng([seed, 0x7AB1])
-    null = resample(
-        typical.permutation((np.arange(m) + 0.5) / m),
-        typical.permutation((np.arange(n) + 0.5) / n),
-        *patients,
-        fpr=np.array([FPR]),
-        resamples=resamples,
-        seed=seed,
-    )
     effect = clustered_auc(inside.score, outside.score, *patients).design_effect
     people, unseen, needed = len(np.unique(patients[0])), len(np.unique(patients[1])), round(1 / FPR)
     enough = unseen >= needed
@@ -163,7 +154,10 @@ def _figures(
         "tpr": at(FPR)[0] if enough else math.nan,
         "tpr_interval": ends(FPR, 0.025, clopper_pearson),
         "tpr_bounds": ends(FPR, 0.05, clopper_pearson_bounds),
-        "tpr_attainable": _wider(_quantiles(null.tpr[:, 0], 0.05), clopper_pearson_bounds(round(FPR * people), people)),
+        "tpr_attainable": _wider(
+            _attainable(tuple(patients[0].tolist()), tuple(patients[1].tolist()), resamples, seed),
+            clopper_pearson_bounds(round(FPR * people), people),
+        ),
         "p_value": p_value(inside.score, outside.score, *patients, fpr=FPR, seed=seed),
         "low_rates": tuple(
             low_rate(target, at(target)[0], ends(target, 0.025, clopper_pearson), people, unseen) for target in LOW_RATES
@@ -179,6 +173,23 @@ def _figures(
             )
         ),
     }
+
+
+@lru_cache(maxsize=4)
+def _attainable(members: tuple[str, ...], others: tuple[str, ...], resamples: int, seed: int) -> tuple[float, float]:
+    """Bounds of the rate at 1 % of a score that knows nothing, in its most typical draw: the same for every probe."""
+    m, n = len(members), len(others)
+    typical = np.random.default_rng([seed, 0x7AB1])
+    null = resample(
+        typical.permutation((np.arange(m) + 0.5) / m),
+        typical.permutation((np.arange(n) + 0.5) / n),
+        np.array(members),
+        np.array(others),
+        fpr=np.array([FPR]),
+        resamples=resamples,
+        seed=seed,
+    )
+    return _quantiles(null.tpr[:, 0], 0.05)
 
 
 def _rates(nonmembers: int) -> Floats:

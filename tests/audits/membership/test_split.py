@@ -238,6 +238,7 @@ def test_other_columns_than_the_conditions_count_and_ids_and_names_of_splits_do_
                 "file_name": [f"{name}{i}.png" for i in range(n)],
                 "who": [f"{name}-{i:05d}" for i in range(n)],
                 "split": name,
+                "place": range(n),
                 "age": rng.normal(age, 8, n).round(),
             }
         )
