@@ -44,8 +44,8 @@ def exposed(
     """The 20 patients nearest to the release, with what succeeded on them. `attacked` are images of the private set.
 
     `nearness` are scores of the attacked images and of images of `others`, patients who cannot have leaked, higher is
-    nearer. The p-value is a patient's rank among those (conformal, never 0), the q-value that after Benjamini and Hochberg 1995.
-    `succeeded` names attacks, with the patients attacked and whether it succeeded on them.
+    nearer. The p-value is a patient's rank among those (conformal, never 0), the q-value that after Benjamini and Hochberg
+    1995. `succeeded` names attacks, with the patients attacked and whether it succeeded on them.
     """
     patients = attacked.patients.astype(str)
     names, counts = np.unique(patients, return_counts=True)

@@ -146,7 +146,7 @@ class DensityRatio:
         _, sizes, vectors = np.linalg.svd(base - centre, full_matrices=False)
         kept = min(_COMPONENTS, max(1, int((sizes > 1e-9 * max(float(sizes[0]), 1e-300)).sum())))
         axes = vectors[:kept].T / np.maximum(sizes[:kept] / np.sqrt(max(len(base) - 1, 1)), 1e-12)
-        made, real = ((embed_all(space, images.pixels) - centre) @ axes for images in (synthetic, reference))
+        made, real = (_along(embed_all(space, images.pixels), centre, axes) for images in (synthetic, reference))
         return cls(space, centre, axes, made, real)
 
     @property
@@ -170,7 +170,7 @@ class DensityRatio:
 
     def scores(self, arm: Arm) -> Scores:
         """Higher where the release is denser than the population."""
-        features = (embed_all(self.space, arm.pixels) - self.centre) @ self.axes
+        features = _along(embed_all(self.space, arm.pixels), self.centre, self.axes)
         return Scores(_log_density(features, self.synthetic) - _log_density(features, self.reference))
 
 
@@ -183,6 +183,12 @@ def black_box_probes(space: Embedder, synthetic: ImageSet, roles: Roles) -> tupl
         MonteCarlo.fit(space, synthetic, roles.reference, roles.calibration),
         ClosestRecord.fit(space, synthetic),
     )
+
+
+def _along(features: Floats, centre: Floats, axes: Floats) -> Floats:
+    """Coordinates (n, k); NaN where features are not finite, without a warning for it."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray((features - centre) @ axes, dtype=np.float64)
 
 
 def _log_density(features: Floats, points: Floats) -> Floats:
