@@ -3,7 +3,8 @@
     python benchmarks/clean_pass_chance.py
 
 prints the table of docs/policies.md. Limits are read from the policy itself. n is the number of candidates, of images a side
-for membership, of planted copies for recall (100, as the audit plants by default), and of images of a class for labels.
+for membership, of patients a side for disclosure risks, of planted copies for recall (100, as the audit plants by default),
+and of images of a class for labels.
 """
 
 from __future__ import annotations
@@ -52,6 +53,13 @@ def ratio_at_least(n: int, holdout: int, ceiling: float, true: float, limit: flo
     return float(norm.cdf((true - limit + (Z if proven else -Z) * se) / se))
 
 
+def risk_not_shown(n: int, attack: float, control: float, limit: float) -> float:
+    """Chance that the lower bound of a residual risk, n patients a side, is not above the limit."""
+    ratio = (1 - attack) / (1 - control)
+    se = math.sqrt((attack / (1 - attack) + control / (1 - control)) / n)  # of the log of the ratio of failures
+    return float(norm.cdf((math.log(ratio) - math.log(1 - limit) + Z * se) / se))
+
+
 def rows() -> list[tuple[str, str, Callable[[int], float]]]:
     """Check and level, what clean means for it, and the chance for n images."""
     limit = {(c.id, level): x.value for c in load_policy("public-release").checks for level, x in c.limits.items()}
@@ -61,6 +69,7 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
     black, rate = limit["black-box-auc", "fail"], limit["black-box-rate", "fail"]
     white, held = limit["white-box-auc-model-released", "fail"], limit["white-box-auc-model-held-back", "fail"]
     coder, coder_warn = limit["autoencoder-auc-model-released", "fail"], limit["autoencoder-auc-model-held-back", "warn"]
+    single, linked = limit["singling-out", "fail"], limit["linkability", "fail"]
     labels, quarantine = limit["label-agreement", "fail"], limit["label-quarantine", "warn"]
     return [
         ("verified-copies, fail", "no copy, no false alarm", lambda n: no_more_than(n, 0.0, copies)),
@@ -84,6 +93,9 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
         ("white-box, held back, fail", "AUC of 0.60", lambda n: auc_at_most(n, 0.60, held)),
         ("autoencoder, released, fail", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder)),
         ("autoencoder, held back, warn", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder_warn)),
+        ("singling-out, fail", "as on unseen patients, 1 %", lambda n: risk_not_shown(n, 0.01, 0.01, single)),
+        ("linkability, fail", "as on unseen patients, 30 %", lambda n: risk_not_shown(n, 0.3, 0.3, linked)),
+        ("linkability, fail", "35 % against 30 % unseen", lambda n: risk_not_shown(n, 0.35, 0.3, linked)),
         ("label-agreement, fail", "as good as real", lambda n: ratio_at_least(n, 1000, 0.7, 1.0, labels, proven=False)),
         ("label-agreement, fail", "9 in 10 of real", lambda n: ratio_at_least(n, 1000, 0.7, 0.9, labels, proven=False)),
         ("one class, if held as the whole", "as good as real, n / 10", lambda n: _class(n, 1.0, labels, proven=False)),

@@ -22,6 +22,7 @@ __all__ = [
     "batches",
     "check",
     "copies",
+    "disclosure",
     "epsilon",
     "fidelity",
     "labels",
@@ -41,6 +42,7 @@ _REASONS = {
     "error": "The audit did not finish.",
     "waived": "Beyond the limit, and waived under the policy.",
 }
+_ATTACKS = {"singling_out", "linkability", "inference"}
 _GROUPS = {"accepted", "copies", "labels"}
 _LIMIT_WORDS = {"above", "below", "of", "the", "images", "image", "copies", "copy", "pairs", "pair", "%"}
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9a-z]{1,12}){0,4}(\+[a-z0-9.]{1,12})?")
@@ -115,6 +117,10 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
             p_value=rounded(split.p_value),
             placebo_auc=rounded(split.placebo_auc),
             placebo_interval=rounded_pair(split.placebo_interval),
+            each=tuple(
+                facts.GuessFact(one.name if _PROBE.fullmatch(one.name) else "", rounded(one.auc), rounded(one.p_value))
+                for one in split.each
+            ),
         ),
         probes=tuple(
             facts.ProbeFact(
@@ -131,6 +137,17 @@ def membership(found: facts.MembershipFacts | None) -> facts.MembershipFacts | N
                 roc=coarse_roc(p.roc, p.n_members, p.n_nonmembers),
                 calls=p.calls,
                 seconds=rounded(p.seconds),
+                verdict=p.verdict,
+                p_holm=rounded(p.p_holm),
+                low_rates=tuple(
+                    facts.LowRateFact(
+                        rounded(low.fpr, 3) or 0.0,
+                        rounded(low.tpr, 3),
+                        rounded_pair(low.interval, 3),
+                        rounded(low.provable, 3),
+                    )
+                    for low in p.low_rates
+                ),
             )
             for p in found.probes
         ),
@@ -159,6 +176,33 @@ def epsilon(found: facts.EpsilonFacts | None) -> facts.EpsilonFacts | None:
         if found.equivalent_state in STATE_WORDS or found.equivalent_state == "measured"
         else "error",
         equivalent_patients=found.equivalent_patients,
+    )
+
+
+def disclosure(found: facts.DisclosureFacts | None, released: frozenset[str]) -> facts.DisclosureFacts | None:
+    """Rates with three digits, of attributes that the configuration declares. Nobody who is exposed."""
+    if found is None:
+        return None
+    return facts.DisclosureFacts(
+        state=found.state if found.state in {"valid", "invalid", "insufficient"} else "invalid",
+        attacks=tuple(
+            facts.AttackFact(
+                name=a.name if a.name in _ATTACKS else "",
+                attribute=a.attribute,
+                state=a.state if a.state in STATE_WORDS or a.state == "measured" else "error",
+                attacked=a.attacked,
+                controlled=a.controlled,
+                attack=rounded(a.attack, 3),
+                control=rounded(a.control, 3),
+                naive=rounded(a.naive, 3),
+                risk=rounded(a.risk, 3),
+                interval=rounded_pair(a.interval, 3),
+                minimum_detectable=rounded(a.minimum_detectable, 3),
+                p_holm=rounded(a.p_holm),
+            )
+            for a in found.attacks
+            if not a.attribute or a.attribute in released
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.facts import (
+    AttackFact,
     AttributeFact,
     AutoencoderFacts,
     BatchFact,
@@ -16,9 +17,12 @@ from reports.facts import (
     CopyFacts,
     CurveFacts,
     CurvePoint,
+    DisclosureFacts,
     EpsilonFacts,
     FidelityFact,
+    GuessFact,
     LabelFacts,
+    LowRateFact,
     MembershipFacts,
     PlantedFact,
     ProbeFact,
@@ -28,7 +32,7 @@ from reports.facts import (
 )
 from reports.runfolder import interval, mapping, number, numbers, rows, text, whole
 
-__all__ = ["autoencoder", "batches", "copies", "curve", "epsilon", "fidelity", "labels", "membership"]
+__all__ = ["autoencoder", "batches", "copies", "curve", "disclosure", "epsilon", "fidelity", "labels", "membership"]
 
 
 def copies(evidence: Mapping[str, Any]) -> CopyFacts | None:
@@ -97,6 +101,33 @@ def epsilon(evidence: Mapping[str, Any]) -> EpsilonFacts | None:
         equivalent=number(equal.get("epsilon")),
         equivalent_state=text(equal.get("state")) or "measured",
         equivalent_patients=whole(equal.get("patients")) or 0,
+    )
+
+
+def disclosure(evidence: Mapping[str, Any]) -> DisclosureFacts | None:
+    """The disclosure audit's evidence; None where it left none."""
+    said = mapping(evidence.get("disclosure"))
+    if not said:
+        return None
+    return DisclosureFacts(
+        state=text(said.get("state")) or "valid",
+        attacks=tuple(
+            AttackFact(
+                name=text(row.get("name")),
+                attribute=text(row.get("attribute")),
+                state=text(row.get("state")) or "measured",
+                attacked=whole(row.get("attacked")) or 0,
+                controlled=whole(row.get("controlled")) or 0,
+                attack=number(row.get("attack")),
+                control=number(row.get("control")),
+                naive=number(row.get("naive")),
+                risk=number(row.get("risk")),
+                interval=interval(row.get("interval")),
+                minimum_detectable=number(row.get("minimum_detectable")),
+                p_holm=number(row.get("p_holm")),
+            )
+            for row in rows(said.get("attacks"))
+        ),
     )
 
 
@@ -243,6 +274,10 @@ def _split(said: Mapping[str, Any]) -> SplitFact:
         p_value=number(said.get("p_value")),
         placebo_auc=number(inner.get("auc")) if inner else number(placebo) or number(said.get("placebo_auc")),
         placebo_interval=interval(inner.get("interval")) or interval(said.get("placebo_interval")),
+        each=tuple(
+            GuessFact(text(row.get("name")), number(row.get("auc")), number(row.get("p_value")))
+            for row in rows(said.get("each"))
+        ),
     )
 
 
@@ -266,6 +301,13 @@ def _probe(row: Mapping[str, Any]) -> ProbeFact:
         calls=whole(row.get("calls")),
         seconds=number(row.get("seconds")),
         method=text(row.get("method")),
+        verdict="metric" not in row or row["metric"] is not None,
+        p_holm=number(row.get("p_holm")),
+        low_rates=tuple(
+            LowRateFact(rate, number(low.get("tpr")), interval(low.get("interval")), number(low.get("provable")))
+            for low in rows(row.get("low_rates"))
+            if (rate := number(low.get("fpr"))) is not None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AttackFact",
     "AttributeFact",
     "AutoencoderFacts",
     "BatchFact",
@@ -16,9 +17,12 @@ __all__ = [
     "CopyFacts",
     "CurveFacts",
     "CurvePoint",
+    "DisclosureFacts",
     "EpsilonFacts",
     "FidelityFact",
+    "GuessFact",
     "LabelFacts",
+    "LowRateFact",
     "MembershipFacts",
     "Pair",
     "PlantedFact",
@@ -99,6 +103,30 @@ class ProbeFact:
     """Passes through the model an image, where it was asked."""
     seconds: float | None = None
     method: str = ""
+    verdict: bool = True
+    """Whether a limit is held against it; else it is shown beside those."""
+    p_holm: float | None = None
+    """Of telling members from others at all, corrected for all attacks."""
+    low_rates: tuple[LowRateFact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LowRateFact:
+    """Members named at a small share of false alarms, and the least that would have been proven. None where too few."""
+
+    fpr: float
+    tpr: float | None
+    interval: Pair | None
+    provable: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuessFact:
+    """One classifier that never sees the model."""
+
+    name: str
+    auc: float | None
+    p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +138,7 @@ class SplitFact:
     p_value: float | None
     placebo_auc: float | None
     placebo_interval: Pair | None
+    each: tuple[GuessFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +168,32 @@ class EpsilonFacts:
     equivalent: float | None
     equivalent_state: str
     equivalent_patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttackFact:
+    """One attack on patients: success on private patients, on holdout patients (control) and without a release (naive)."""
+
+    name: str
+    attribute: str
+    state: str
+    attacked: int
+    controlled: int
+    attack: float | None
+    control: float | None
+    naive: float | None
+    risk: float | None
+    interval: Pair | None
+    minimum_detectable: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DisclosureFacts:
+    """The disclosure audit."""
+
+    state: str
+    attacks: tuple[AttackFact, ...]
 
 
 @dataclass(frozen=True, slots=True)

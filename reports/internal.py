@@ -10,6 +10,7 @@ from typing import Any
 from reports import evidence, sections
 from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
 from reports.checks import check_facts, checks_table, metric_facts
+from reports.exposed import classes, exposed
 from reports.numbers import ABSENT, Numbers
 from reports.overview import (
     audits_with_evidence,
@@ -77,6 +78,7 @@ def build(run: RunFolder) -> InternalView:
             sections.copies(copies, exact),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
             *sections.epsilon(evidence.epsilon(run.evidence), exact),
+            sections.disclosure(evidence.disclosure(run.evidence), exact, exposed(run)),
             sections.autoencoder(evidence.autoencoder(run.evidence), exact),
             *sections.training(evidence.curve(mapping(mapping(run.evidence.get("training")).get("curve"))), exact),
             sections.labels(evidence.labels(run.evidence), exact),
@@ -118,8 +120,9 @@ def _data(run: RunFolder) -> Section:
             blocks.append(Facts(_flat(items), title))
         elif title == "Overlap and duplicates":
             blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
-    if classes := rows(calibration.get("classes")):
-        blocks.append(_by_class(classes, whole(calibration.get("images"))))
+    if by_class := rows(calibration.get("classes")):
+        blocks.append(_by_class(by_class, whole(calibration.get("images"))))
+    blocks += classes(run)
     return Section("data", "Data", lead, tuple(blocks))
 
 

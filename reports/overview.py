@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 _LATER = (
-    ("disclosure", "Disclosure risks per patient: singling out, linkability, inference"),
     ("text", "Burned-in text in the images"),
     ("utility", "Use of the images for training other models"),
 )
 _AUDITS = (
     ("memorisation", "Copies of private images"),
     ("membership", "Membership inference"),
+    ("disclosure", "Disclosure risks per patient: singling out, linkability, inference"),
     ("labels", "Labels: asked against read"),
     ("fidelity", "Fidelity against real images"),
 )

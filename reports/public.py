@@ -37,12 +37,13 @@ class Disclosed:
 
     status: str  # the decision, one of five words
     exit_code: int
-    audits: tuple[str, ...]  # names of the audits that ran, out of four
+    audits: tuple[str, ...]  # names of the audits that ran, out of five
     checks: tuple[CheckFact, ...]  # by metric and class; figures rounded, reasons from the table above
     metrics: tuple[MetricFact, ...]  # as checks
     copies: facts.CopyFacts | None  # histograms of ten or more a bin without extremes; planted recall exactly
     membership: facts.MembershipFacts | None  # AUCs with two digits; curves at a few rates
     epsilon: facts.EpsilonFacts | None  # two digits; what is not covered by names of our own
+    disclosure: facts.DisclosureFacts | None  # rates with three digits, by attack and attribute
     autoencoder: facts.AutoencoderFacts | None  # two digits; histograms of ten or more a bin
     labels: facts.LabelFacts | None  # shares with three digits; confusions as whole percents
     fidelity: tuple[facts.FidelityFact, ...]  # two digits
@@ -84,6 +85,7 @@ def disclose(run: RunFolder) -> Disclosed:
         copies=allow.copies(evidence.copies(run.evidence)),
         membership=allow.membership(evidence.membership(run.evidence)),
         epsilon=allow.epsilon(evidence.epsilon(run.evidence)),
+        disclosure=allow.disclosure(evidence.disclosure(run.evidence), released),
         autoencoder=allow.autoencoder(evidence.autoencoder(run.evidence)),
         labels=allow.labels(evidence.labels(run.evidence), released),
         fidelity=tuple(allow.fidelity(one) for one in evidence.fidelity(run.evidence)),
@@ -125,6 +127,7 @@ def build(allowed: Disclosed) -> PublicView:
             sections.copies(allowed.copies, coarse),
             sections.membership(allowed.membership, coarse, view.split_invalid),
             *sections.epsilon(allowed.epsilon, coarse),
+            sections.disclosure(allowed.disclosure, coarse),
             sections.autoencoder(allowed.autoencoder, coarse),
             sections.labels(allowed.labels, coarse),
             sections.fidelity(allowed.fidelity, coarse),

@@ -3,26 +3,32 @@
 `validity` comes first and needs no model: where private set and holdout can be told apart by looks, no membership figure
 means anything, and all of them are marked invalid. `run` then applies the probes:
 
-    white box   choose.py       statistics of losses.py, queries.py,     -> membership.white_box.*, the worst of all
-                                deep.py, on all sets of weights;            probes and of all weights counts
-                ensemble.py     all of them together
-    black box   black_box.py    calibrated nearest neighbour, embedder   -> membership.black_box.*
-                                the same on pixels                       evidence
+    white box   choose.py         statistics of losses.py, queries.py,   -> membership.white_box.*, the worst of all
+                                  deep.py, on all sets of weights;          probes and of all weights counts
+                ensemble.py       all of them together
+    black box   black_box.py      calibrated nearest neighbour, embedder -> membership.black_box.*
+                                  the same on pixels                        evidence
+                neighbourhood.py  density ratio, Monte Carlo, and the       evidence
+                                  distance to the closest record, on both
 
 Which probes make the verdict is fixed by the configuration, before any data are seen. Limits must hold for every one of
-them, so that their upper bounds need no correction. Non-members are always the evaluation role; the calibration role
-standardises scores, the reference role is the black box's background and trains a reference model where one is asked for,
-members are patients drawn at random.
+them, so that their upper bounds need no correction; that members were told at all is claimed with p-values corrected for the
+number of probes (`detection.py`). Non-members are always the evaluation role; the calibration role standardises scores, the
+reference role is the black box's background and trains a reference model where one is asked for, members are patients drawn
+at random.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
-import pandas as pd
-
-from audits.membership.black_box import NearestNeighbour, PixelSpace
+from audits.membership.attributes import attributes
+from audits.membership.black_box import PixelSpace
 from audits.membership.choose import Reference, choose, turns_of
+from audits.membership.detection import detected
+from audits.membership.neighbourhood import black_box_probes
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
 from audits.membership.split import Validity, assess
 from audits.membership.target import Target
@@ -34,7 +40,7 @@ from synguard.errors import InputError
 from synguard.protocols import Denoiser, Embedder
 from synguard.results import AuditResult, Metric
 
-__all__ = ["Reference", "Validity", "run", "validity"]
+__all__ = ["Reference", "Validity", "check_disjoint", "run", "validity"]
 
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
 _FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
@@ -60,11 +66,20 @@ def validity(
         raise InputError.of("audits.membership.permutations", config.permutations, f"at least {_FEWEST_PERMUTATIONS}")
     members = private.take(sample_patients(private, config.max_members, seed))
     parts = [roles.calibration, roles.evaluation, roles.reference]
-    metadata = None
-    if conditions is not None:
-        frames = [conditions.parse(part.metadata, part.name) for part in (members, *parts)]
-        metadata = (frames[0], pd.concat(frames[1:], ignore_index=True))
+    check_disjoint(roles)
+    metadata = attributes(members, parts, conditions)
     return assess(members, parts, metadata=metadata, embedder=embedder, permutations=config.permutations, seed=seed)
+
+
+def check_disjoint(roles: Roles) -> None:
+    """InputError where two roles share a patient or a file: what chooses a threshold may never be judged by it."""
+    named = {"calibration": roles.calibration, "evaluation": roles.evaluation, "reference": roles.reference}
+    for (first, one), (second, other) in combinations(named.items(), 2):
+        for what, ours, theirs in (("patient", one.patients, other.patients), ("file", one.sha256, other.sha256)):
+            both = sorted(set(map(str, ours)) & set(map(str, theirs)))
+            if both:
+                found = f"{what} {both[0]} in {first} and {second}"
+                raise InputError.of("holdout roles", found, "roles that share no patient and no file")
 
 
 def run(
@@ -91,10 +106,17 @@ def run(
     if config.resamples < _FEWEST_RESAMPLES:
         raise InputError.of("audits.membership.resamples", config.resamples, f"at least {_FEWEST_RESAMPLES}")
     started = time.perf_counter()
-    split = split or validity(private, roles, conditions=conditions, config=config, seed=seed)
+    check_disjoint(roles)
+    split = split or validity(private, roles, conditions=conditions, embedder=embedder, config=config, seed=seed)
+    found: list[Metric] = list(split_metrics(split))
+    empty = [name for name, images in _sets(private, roles, synthetic).items() if len(images) == 0]
+    if empty:
+        reason = f"found no image in {' and '.join(empty)}, expected some in each set"
+        for prefix in (_WHITE, _BLACK):
+            found += not_tested(prefix, reason, "insufficient")
+        return _result(found, split, [], [{"access": "any", "reason": reason}], started)
     members = Arm.of(private.take(sample_patients(private, config.max_members, seed)), conditions)
     nonmembers = Arm.of(roles.evaluation, conditions)
-    found: list[Metric] = list(split_metrics(split))
 
     def judged(given: Probe) -> Outcome:
         return judge(given, members, nonmembers, resamples=config.resamples, seed=seed)
@@ -126,19 +148,37 @@ def run(
         found += metrics(_WHITE, looked, split)
         rows += [(outcome, _WHITE) for outcome in looked]
 
-    nearest = [
-        judged(NearestNeighbour.fit(space, synthetic, roles.reference))
-        for space in (embedder, PixelSpace.fit(roles.calibration))
-    ]
-    found += metrics(_BLACK, nearest[:1], split)
-    rows += [(nearest[0], _BLACK), (nearest[1], None)]
+    spaces = (embedder, PixelSpace.fit(roles.calibration))
+    outside = [judged(probe) for space in spaces for probe in black_box_probes(space, synthetic, roles)]
+    found += metrics(_BLACK, outside[:1], split)
+    rows += [(outcome, _BLACK if place == 0 else None) for place, outcome in enumerate(outside)]
+    return _result(found, split, rows, missing, started)
+
+
+def _sets(private: ImageSet, roles: Roles, synthetic: ImageSet) -> dict[str, ImageSet]:
+    return {
+        "the private set": private,
+        "the calibration role": roles.calibration,
+        "the evaluation role": roles.evaluation,
+        "the reference role": roles.reference,
+        "the release": synthetic,
+    }
+
+
+def _result(
+    found: Sequence[Metric],
+    split: Validity,
+    rows: Sequence[tuple[Outcome, str | None]],
+    missing: Sequence[Mapping[str, str]],
+    started: float,
+) -> AuditResult:
     return AuditResult(
         name="membership",
         metrics=tuple(found),
         evidence={
             "split": split_evidence(split),
-            "probes": [evidence(outcome, metric) for outcome, metric in rows],
-            "not_tested": missing,
+            "probes": detected([evidence(outcome, metric) for outcome, metric in rows]),
+            "not_tested": [dict(row) for row in missing],
         },
         public=("split", "probes", "not_tested"),
         seconds=time.perf_counter() - started,

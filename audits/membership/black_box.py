@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from audits.membership.features import shrink
 from audits.membership.probe import Access, Arm, Scores
+from audits.membership.spaces import embed_all
 from synguard.data.images import ImageSet
 from synguard.protocols import Embedder, Images
 
@@ -64,7 +65,7 @@ class NearestNeighbour:
     @classmethod
     def fit(cls, space: Embedder, synthetic: ImageSet, reference: ImageSet) -> NearestNeighbour:
         """Embed the two sets that images are measured against."""
-        return cls(space, _embed(space, synthetic.pixels), _embed(space, reference.pixels))
+        return cls(space, embed_all(space, synthetic.pixels), embed_all(space, reference.pixels))
 
     @property
     def name(self) -> str:
@@ -86,7 +87,7 @@ class NearestNeighbour:
 
     def scores(self, arm: Arm) -> Scores:
         """Higher where the nearest synthetic image is nearer than the nearest unseen real one would make expect."""
-        features = _embed(self.space, arm.pixels)
+        features = embed_all(self.space, arm.pixels)
         near, background = nearest_distances(features, self.synthetic), nearest_distances(features, self.reference)
         total = near + background
         relative = np.divide(background - near, total, out=np.zeros_like(total), where=total != 0)
@@ -125,9 +126,4 @@ def _thumbnails(pixels: Images) -> Floats:
     for start in range(0, len(pixels), _BLOCK):
         planes = np.moveaxis(pixels[start : start + _BLOCK].astype(np.float32) / 255, 3, 0)
         blocks.append(np.stack([shrink(plane, side) for plane in planes], axis=-1).reshape(planes.shape[1], -1))
-    return np.concatenate(blocks).astype(np.float64)
-
-
-def _embed(space: Embedder, pixels: Images) -> Floats:
-    blocks = [space.embed(pixels[start : start + _BLOCK]) for start in range(0, len(pixels), _BLOCK)]
     return np.concatenate(blocks).astype(np.float64)

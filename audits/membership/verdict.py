@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audits.membership.detection import LOW_RATES, LowRate, low_rate, p_value
 from audits.membership.probe import Access, Arm, Probe, Scores
 from audits.membership.split import Validity
 from synguard.metrics.catalogue import CATALOGUE
@@ -71,6 +73,9 @@ class Outcome:
     tpr_interval: tuple[float, float] = (0.0, 1.0)
     tpr_bounds: tuple[float, float] = (0.0, 1.0)
     tpr_attainable: tuple[float, float] = (0.0, 1.0)
+    p_value: float = 1.0
+    """Of telling members from others at all, by the AUC or by the rate at 1 %: twice the smaller of the two."""
+    low_rates: tuple[LowRate, ...] = ()
     parts: tuple[tuple[str, float], ...] = ()
     curve: tuple[tuple[float, ...], ...] = ()
     """Rows fpr, tpr, low, high."""
@@ -125,22 +130,20 @@ def _figures(
     m, n = len(inside.score), len(outside.score)
     rates = _rates(n)
     spread = resample(inside.score, outside.score, *patients, fpr=rates, resamples=resamples, seed=seed)
-    at_target = spread.tpr[:, np.searchsorted(rates, FPR)]
-    # A score that knows nothing, in its most typical draw, judged the same way: what a clean release can attain here.
-    typical = np.random.default_rng([seed, 0x7AB1])
-    null = resample(
-        typical.permutation((np.arange(m) + 0.5) / m),
-        typical.permutation((np.arange(n) + 0.5) / n),
-        *patients,
-        fpr=np.array([FPR]),
-        resamples=resamples,
-        seed=seed,
-    )
     effect = clustered_auc(inside.score, outside.score, *patients).design_effect
     people, unseen, needed = len(np.unique(patients[0])), len(np.unique(patients[1])), round(1 / FPR)
     enough = unseen >= needed
-    tpr_found = tpr_at_fpr(inside.score, outside.score, FPR)
-    named = round(tpr_found * people)
+
+    def at(target: float) -> tuple[float, int, Floats]:
+        """The rate found, the patients it stands for, and the rate in each resample."""
+        found = tpr_at_fpr(inside.score, outside.score, target)
+        return found, round(found * people), spread.tpr[:, np.searchsorted(rates, target)]
+
+    def ends(target: float, tail: float, exact: Callable[[int, int], tuple[float, float]]) -> tuple[float, float]:
+        """Where no resample names anybody, the spread is 0 although the evidence is finite: never narrower than exact."""
+        _, named, drawn = at(target)
+        return _wider(_quantiles(drawn, tail), exact(named, people))
+
     fpr, tpr = roc(inside.score, outside.score)
     return {
         "state": "measured",
@@ -152,11 +155,17 @@ def _figures(
         "auc_attainable": null_bounds(m, n, effect),
         "minimum_detectable_auc": minimum_detectable_auc(m, n, effect),
         "placebo_auc": _placebo(inside.score, patients[0], seed),
-        "tpr": tpr_found if enough else math.nan,
-        # Where no resample names anybody, the spread is 0 although the evidence is finite: never narrower than exact.
-        "tpr_interval": _wider(_quantiles(at_target, 0.025), clopper_pearson(named, people)),
-        "tpr_bounds": _wider(_quantiles(at_target, 0.05), clopper_pearson_bounds(named, people)),
-        "tpr_attainable": _wider(_quantiles(null.tpr[:, 0], 0.05), clopper_pearson_bounds(round(FPR * people), people)),
+        "tpr": at(FPR)[0] if enough else math.nan,
+        "tpr_interval": ends(FPR, 0.025, clopper_pearson),
+        "tpr_bounds": ends(FPR, 0.05, clopper_pearson_bounds),
+        "tpr_attainable": _wider(
+            _attainable(tuple(patients[0].tolist()), tuple(patients[1].tolist()), resamples, seed),
+            clopper_pearson_bounds(round(FPR * people), people),
+        ),
+        "p_value": p_value(inside.score, outside.score, *patients, fpr=FPR, seed=seed),
+        "low_rates": tuple(
+            low_rate(target, at(target)[0], ends(target, 0.025, clopper_pearson), people, unseen) for target in LOW_RATES
+        ),
         "parts": tuple((name, auc(part, outside.parts[name])) for name, part in inside.parts.items()),
         "curve": tuple(
             tuple(float(value) for value in row)
@@ -170,10 +179,27 @@ def _figures(
     }
 
 
+@lru_cache(maxsize=4)
+def _attainable(members: tuple[str, ...], others: tuple[str, ...], resamples: int, seed: int) -> tuple[float, float]:
+    """Bounds of the rate at 1 % of a score that knows nothing, in its most typical draw: the same for every probe."""
+    m, n = len(members), len(others)
+    typical = np.random.default_rng([seed, 0x7AB1])
+    null = resample(
+        typical.permutation((np.arange(m) + 0.5) / m),
+        typical.permutation((np.arange(n) + 0.5) / n),
+        np.array(members),
+        np.array(others),
+        fpr=np.array([FPR]),
+        resamples=resamples,
+        seed=seed,
+    )
+    return _quantiles(null.tpr[:, 0], 0.05)
+
+
 def _rates(nonmembers: int) -> Floats:
-    """False positive rates that can be attained, spread evenly on a log axis, with 1 % and both ends among them."""
+    """False positive rates that can be attained, spread evenly on a log axis, with the low ones and both ends among them."""
     counts = np.geomspace(1, nonmembers, _CURVE_POINTS).round()
-    return np.unique(np.concatenate([[0.0], counts / nonmembers, [FPR]]))
+    return np.unique(np.concatenate([[0.0], counts / nonmembers, LOW_RATES]))
 
 
 def _quantiles(values: Floats, tail: float) -> tuple[float, float]:
@@ -270,10 +296,10 @@ _RATE = (
 )
 
 
-def not_tested(prefix: str, reason: str) -> tuple[Metric, Metric]:
-    """The two metrics of an access level that could not be probed."""
+def not_tested(prefix: str, reason: str, state: MetricState = "not_tested") -> tuple[Metric, Metric]:
+    """The two metrics of an access level that could not be probed; `insufficient` where there was nobody to probe."""
     auc_metric, tpr_metric = (
-        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state="not_tested", note=reason)
+        Metric(name=name, value=None, n=0, unit=CATALOGUE[name].unit, method="", state=state, note=reason)
         for name in (f"{prefix}.auc", f"{prefix}.tpr_at_fpr_{FPR}")
     )
     return auc_metric, tpr_metric
@@ -290,8 +316,9 @@ def split_metrics(validity: Validity) -> tuple[Metric, Metric]:
         n=smaller,
         unit="AUC",
         method=(
-            f"best of two model-free classifiers ({validity.classifier}), tested on other patients, {sizes}; "
-            f"p = {validity.p_value:.3g} by {validity.permutations} permutations of patients; normal interval by patient"
+            f"best of {len(validity.each)} model-free classifiers ({validity.classifier}), tested on other patients, "
+            f"{sizes}; p = {validity.p_value:.3g} by {validity.permutations} permutations of patients; normal interval by "
+            "patient, the whole procedure done anew (jackknife), its lower end corrected for taking the best"
         ),
         interval=validity.interval,
         bounds=validity.bounds,
@@ -320,6 +347,7 @@ def evidence(outcome: Outcome, metric: str | None) -> dict[str, Any]:
     """One row of `probes` for the report; `metric` is the verdict the probe stands for, None where it only informs."""
     row: dict[str, Any] = {
         "name": outcome.name,
+        "role": "evaluation",
         "access": outcome.access,
         "metric": metric,
         "method": outcome.method,
@@ -345,6 +373,8 @@ def evidence(outcome: Outcome, metric: str | None) -> dict[str, Any]:
         "tpr_interval": list(outcome.tpr_interval),
         "tpr_bound": outcome.tpr_bounds[1],
         "tpr_attainable": outcome.tpr_attainable[1],
+        "p_value": outcome.p_value,
+        "low_rates": [asdict(rate) for rate in outcome.low_rates],
         "parts": [{"name": name, "auc": value} for name, value in outcome.parts],
         "roc": dict(zip(("fpr", "tpr", "low", "high"), (list(row) for row in outcome.curve), strict=True)),
     }

@@ -2,6 +2,7 @@
 
 from reports.sections.autoencoder import autoencoder
 from reports.sections.copies import copies, sight
+from reports.sections.disclosure import disclosure
 from reports.sections.epsilon import epsilon
 from reports.sections.fidelity import fidelity
 from reports.sections.labels import labels
@@ -12,6 +13,7 @@ from reports.sections.training import onset_in_words, training
 __all__ = [
     "autoencoder",
     "copies",
+    "disclosure",
     "epsilon",
     "fidelity",
     "labels",

@@ -14,6 +14,11 @@ _JACKKNIFE = "Jackknife over blocks of images; one-sided bound"
 
 _BAYES = "Bayesian bootstrap over candidates and holdout patients (Rubin 1981, doi:10.1214/aos/1176345338); one-sided bound"
 
+_GAINED = (
+    "(attack - control) / (1 - control), one attack a patient; score interval for the ratio of the shares that fail, "
+    + ("Koopman 1984, doi:10.2307/2531405; one-sided bound")
+)
+
 _CP = "Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404"
 _ROC = "Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747"
 _LIRA = "Carlini et al. 2022, arXiv:2112.03570, section III"
@@ -21,7 +26,7 @@ _EXTRACT = "Carlini et al. 2023, arXiv:2301.13188"
 _BLIND = "Das et al. 2024, arXiv:2406.16201"
 _SHARE = "Platzer and Reutterer 2021, arXiv:2104.00635, section 3.2"
 _ONE_RUN = "Steinke et al. 2023, arXiv:2305.08846; Mahloujifar et al. 2024, arXiv:2410.22235"
-_RISKS = "Giomi et al. 2022, arXiv:2211.10460"
+_RISKS = "Giomi et al. 2023, arXiv:2211.10459; WP29 opinion 05/2014 on anonymisation techniques"
 _ROBUST = "Naeem et al. 2020, arXiv:2002.09797, equations 3 and 4"
 _IMPROVED = "Kynkäänniemi et al. 2019, arXiv:1904.06991, equation 1"
 _BALANCED = "Brodersen et al. 2010, doi:10.1109/ICPR.2010.764"
@@ -217,8 +222,10 @@ SPECS = (
         "membership.split.auc",
         "Private against holdout, without any model",
         _BLIND,
-        "How well a classifier that never sees the generator tells private from holdout images. Above chance, every "
-        "membership figure measures the split and not the generator, and is invalid.",
+        "How well the best of several classifiers that never see the generator tells private from holdout images: by pixel "
+        "statistics, metadata, a frozen embedding, all together, and by nearest neighbours. Above chance, every membership "
+        "figure measures the split and not the generator, and is invalid.",
+        method="Cross-validated by patient, the whole procedure done anew without parts of the patients (jackknife)",
     ),
     _auc(
         "membership.placebo.auc",
@@ -295,30 +302,38 @@ SPECS = (
         "Singling out",
         "lower",
         "estimate",
-        _PATIENTS,
+        _GAINED,
         _RISKS,
-        description=f"Success of the singling-out attack over its control. {_LATER}",
-        sample="patients",
+        description="Gain over the control of this attack: a synthetic image stands for the patient who has a photograph "
+        "within a distance that finds somebody for one unseen patient in a hundred, and for nobody else in a group as large "
+        "as the holdout's evaluation role. Invalid where private set and holdout can be told apart without any model.",
+        sample="patients a side",
     ),
     _share(
         "disclosure.linkability",
         "Linkability",
         "lower",
         "estimate",
-        _PATIENTS,
+        _GAINED,
         _RISKS,
-        description=f"Success of the linkage attack over its control. {_LATER}",
-        sample="patients",
+        description="Gain over the control of this attack: two photographs of a patient, or two parts of one where patients "
+        "have no second, are linked because the same synthetic image is nearest to both. Invalid where private set and "
+        "holdout can be told apart without any model.",
+        sample="patients a side",
     ),
     _share(
         "disclosure.inference",
         "Inference",
         "lower",
         "estimate",
-        _PATIENTS,
+        _GAINED,
         _RISKS,
-        description=f"Success of the attribute inference attack over its control. {_LATER}",
-        sample="patients",
+        description="Gain over the control of this attack: an attribute of a patient is guessed by the label of the "
+        "synthetic image nearest to a photograph of the patient. What a picture shows by itself, the control shows as well. "
+        "Invalid where private set and holdout can be told apart without any model, not tested without an attribute with "
+        "levels.",
+        sample="patients a side",
+        groups="none: the attribute with the highest bound; `attribute`",
     ),
     _share(
         "labels.agreement",

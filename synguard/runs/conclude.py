@@ -10,7 +10,7 @@ from typing import Any, cast
 import pandas as pd
 
 import reports
-from audits import autoencoder, epsilon, fidelity, labels, membership, memorisation
+from audits import autoencoder, disclosure, epsilon, fidelity, labels, membership, memorisation
 from audits.epsilon import Spent
 from audits.membership import Reference
 from synguard.config import RunConfig
@@ -92,6 +92,16 @@ def audit_results(
             conditions=material.schema,
             denoiser=inside.denoiser,
             closed=inside.why_not,
+            split=prepared.validity,
+            config=config.audits.membership,
+            seed=config.seed,
+        ),
+        "disclosure": lambda: disclosure.run(
+            material.private,
+            prepared.roles,
+            synthetic,
+            schema=material.schema,
+            embedder=prepared.embedder,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,

@@ -55,7 +55,15 @@ def prepare(
     experts = load_experts(config.audits.memorisation.experts, base, device)
     roles, near, prepared = prepare_memorisation(material, config, index, key, progress, experts)
     progress("check the split", 0, 1)
-    valid = validity(material.private, roles, conditions=material.schema, config=config.audits.membership, seed=config.seed)
+    embedder = make_embedder(config.audits.fidelity, base, device)
+    valid = validity(
+        material.private,
+        roles,
+        conditions=material.schema,
+        embedder=embedder,
+        config=config.audits.membership,
+        seed=config.seed,
+    )
     progress("check the split", 1, 1)
     model = _diagnostic(material, config, base, diagnostic_folder, device, progress)
     ceiling = None
@@ -71,7 +79,6 @@ def prepare(
             reconstructions=None if denoiser is None else denoiser.reconstruct(roles.evaluation.pixels),
         )
         progress("measure the ceiling", 1, 1)
-    embedder = make_embedder(config.audits.fidelity, base, device)
     return Prepared(material, roles, near, prepared, valid, embedder, model, ceiling)
 
 

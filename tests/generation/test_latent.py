@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from generation import denoiser
 from generation.pipeline import load
 from generation.synguard_pipeline import noise, sample
 from synguard.config import SamplingConfig

@@ -200,6 +200,7 @@ def test_what_is_shown_comes_from_the_allow_list_alone(run_folder: RunFolder) ->
         "copies",
         "membership",
         "epsilon",
+        "disclosure",
         "autoencoder",
         "labels",
         "fidelity",

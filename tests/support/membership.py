@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ def image_set(pixels, name="set", *, per_patient=1, metadata=None) -> ImageSet:
     return ImageSet(
         name=name,
         files=tuple(f"{name}/{i:05d}.png" for i in range(n)),
-        sha256=tuple(f"{i:064x}" for i in range(n)),
+        sha256=tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels),
         pixels=pixels,
         patients=np.array([f"{name}-{i // per_patient:05d}" for i in range(n)]),
         metadata=pd.DataFrame(index=range(n)) if metadata is None else metadata,

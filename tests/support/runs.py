@@ -378,6 +378,26 @@ def _evidence(kind: str, rng: np.random.Generator, flagged: list[dict[str, Any]]
             "probes": [_probe("white_box", "white box", 0.562, 0.22), _probe("black_box", "black box", 0.511, 0.04)],
             "not_tested": [],
         },
+        "disclosure": {
+            "state": "invalid" if invalid else "valid",
+            "attacks": [
+                _attack("singling_out", None, 0.021, 0.018, 0.004, (0.0, 0.018)),
+                _attack("linkability", None, 0.31, 0.3, 0.008, (0.0, 0.08)),
+                _attack("inference", "grade", 0.62, 0.6, 0.35, (0.0, 0.14)),
+                _attack("inference", "myopia", 0.71, 0.7, 0.5, (0.0, 0.16)),
+            ],
+            "exposed": [
+                {
+                    "pseudonym": f"{i:012x}",
+                    "images": 2,
+                    "score": round(0.31 - 0.01 * i, 3),
+                    "p_value": 0.002,
+                    "q_value": 0.4,
+                    "attacks": ["singling out"] if i < 2 else [],
+                }
+                for i in range(5)
+            ],
+        },
         "autoencoder": {
             "state": "invalid" if invalid else "measured",
             "note": "",
@@ -478,6 +498,28 @@ def _probe(name: str, access: str, auc: float, lift: float) -> dict[str, Any]:
             "low": np.clip(tpr - spread, 0, 1).tolist(),
             "high": np.clip(tpr + spread, 0, 1).tolist(),
         },
+    }
+
+
+def _attack(
+    name: str, attribute: str | None, attack: float, control: float, naive: float, span: tuple[float, float]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "attribute": attribute,
+        "state": "measured",
+        "note": "",
+        "attacked": 2000,
+        "controlled": 500,
+        "attack": attack,
+        "control": control,
+        "naive": naive,
+        "risk": (attack - control) / (1 - control),
+        "interval": list(span),
+        "minimum_detectable": 0.02,
+        "p_value": 0.3,
+        "p_holm": 0.9,
+        "detected": False,
     }
 
 

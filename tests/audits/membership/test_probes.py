@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from audits.membership import run
+from audits.membership import run, validity
 from audits.membership.black_box import NearestNeighbour, PixelSpace, nearest_distances
 from audits.membership.difficulty import Difficulty
 from audits.membership.losses import MultiStepLoss
+from audits.membership.neighbourhood import ClosestRecord, DensityRatio, MonteCarlo
 from audits.membership.probe import Arm, Scores, sample_patients
 from audits.membership.split import Validity
 from audits.membership.statistics import measure
@@ -27,6 +28,19 @@ FAST = MembershipConfig(noise_levels=(0.1, 0.3), draws=2, permutations=199, resa
 WHITE, BLACK = "membership.white_box", "membership.black_box"
 
 
+SPLITS = {}
+"""The split of a world does not hang on what is audited, and is assessed once for all tests."""
+
+
+def split_of(drawn, config):
+    if config.permutations < 199:
+        return None
+    key = (drawn.private.digest, drawn.roles.digest, config.permutations)
+    if key not in SPLITS:
+        SPLITS[key] = validity(drawn.private, drawn.roles, embedder=Pixels(), config=config, seed=0)
+    return SPLITS[key]
+
+
 def audit(drawn, denoiser=None, *, config=FAST, conditions=None, synthetic=None, seed=0, embedder=None):
     result = run(
         drawn.private,
@@ -37,6 +51,7 @@ def audit(drawn, denoiser=None, *, config=FAST, conditions=None, synthetic=None,
         embedder=embedder or Pixels(),
         config=config,
         seed=seed,
+        split=split_of(drawn, config),
     )
     json.dumps(result.evidence, allow_nan=False)
     return {metric.name: metric for metric in result.metrics}, result
@@ -212,16 +227,23 @@ def test_copies_of_private_images_are_seen_from_the_release_alone(clean):
     # 15 % of the members are copied: they outscore nearly all others, which moves the AUC by about half of that.
     assert after[f"{BLACK}.auc"].value - before[f"{BLACK}.auc"].value == pytest.approx(0.075, abs=0.03)
     assert after[f"{BLACK}.tpr_at_fpr_0.01"].bounds[0] > 0.1
-    assert len(result.evidence["probes"]) == 2
+    rows = result.evidence["probes"]
+    assert len(rows) == 8
+    assert [row["metric"] for row in rows] == [BLACK, *[None] * 7]
+    assert {row["role"] for row in rows} == {"evaluation"}
 
 
 def test_clean_real_lesions_are_near_a_half_and_ten_percent_of_copies_are_not(ham10000):
     drawn = world(members=1200, each=350, synthetic=350, pixels=ham10000)
     config = MembershipConfig(permutations=199, resamples=300)
-    clean_release, _ = audit(drawn, config=config)
+    clean_release, told = audit(drawn, config=config)
     assert clean_release[f"{BLACK}.auc"].interval[0] <= 0.5 <= clean_release[f"{BLACK}.auc"].interval[1]
     copied = np.concatenate([drawn.private.pixels[:120], drawn.synthetic.pixels[120:]])
-    leaky, _ = audit(drawn, config=config, synthetic=image_set(copied, "synthetic"))
+    assert not any(row["detected"] for row in told.evidence["probes"])
+    leaky, told = audit(drawn, config=config, synthetic=image_set(copied, "synthetic"))
+    for row in told.evidence["probes"]:
+        assert row["detected"], row["name"]
+        assert row["p_value"] <= row["p_holm"] < 0.05
     assert leaky[f"{BLACK}.auc"].bounds[0] > clean_release[f"{BLACK}.auc"].value
     assert leaky[f"{BLACK}.tpr_at_fpr_0.01"].bounds[0] > 0.03
 
@@ -290,7 +312,13 @@ def test_scores_do_not_depend_on_the_other_images(clean):
         return loss.scores(measure(loss.statistic, target, list(target.blocks(arm)), arm))
 
     rows = np.array([390, 3, 251])
-    for scores in (by_loss, nearest.scores):
+    roles, made = clean.roles, clean.synthetic
+    around = (
+        DensityRatio.fit(Pixels(), made, roles.reference, roles.calibration),
+        MonteCarlo.fit(Pixels(), made, roles.reference, roles.calibration),
+        ClosestRecord.fit(Pixels(), made),
+    )
+    for scores in (by_loss, nearest.scores, *(probe.scores for probe in around)):
         everything = scores(Arm.of(clean.private)).score
         assert np.allclose(scores(Arm.of(clean.private.take(rows))).score, everything[rows], atol=1e-6)
 

@@ -4,11 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audits.membership import validity
+from audits.membership import run, validity
+from audits.membership.attributes import attributes
 from audits.membership.features import appearance, metadata_features, shrink
 from audits.membership.split import assess
 from synguard.config import MembershipConfig
-from tests.support.membership import image_set, photographs, world
+from synguard.data.splits import HoldoutRoles, split_holdout
+from synguard.errors import InputError
+from synguard.governance.gate import decide
+from synguard.governance.policy import parse_policy
+from tests.support.membership import LeakyDenoiser, Pixels, image_set, photographs, world
 
 
 def check(private, holdout, **options):
@@ -142,3 +147,177 @@ def test_metadata_features_leave_names_out():
     # age and whether it is missing; two sites and whether it is missing
     assert metadata_features([frame, other]).shape == (31, 5)
     assert np.isfinite(metadata_features([frame, other])).all()
+
+
+def test_each_kind_of_feature_has_a_figure_of_its_own():
+    pixels = photographs(400, 9)
+    rng = np.random.default_rng(0)
+    frames = [pd.DataFrame({"age": rng.normal(50, 10, n)}) for n in (250, 150)]
+    private, holdout = image_set(pixels[:250], "private"), image_set(pixels[250:], "holdout")
+    found = assess(private, [holdout], metadata=(frames[0], frames[1]), embedder=Pixels(), permutations=199, seed=0)
+    assert [one.name for one in found.each] == [
+        "ridge regression on pixel statistics",
+        "ridge regression on metadata",
+        "ridge regression on frozen embedding",
+        "ridge regression on all features",
+        "nearest neighbours by appearance",
+    ]
+    assert found.auc == max(one.auc for one in found.each)
+    assert found.p_value >= min(one.p_value for one in found.each)
+    assert found.state != "invalid"
+
+
+def test_a_camera_that_only_the_embedding_sees_is_told_apart():
+    """Every image keeps its statistics: the holdout's are mirrored, and the embedder has a sense of direction."""
+    drawn = np.sort(photographs(700, 10), axis=2)
+    private, holdout = drawn[:400], drawn[400:, :, ::-1]
+
+    class Direction(Pixels):
+        def embed(self, images):
+            left, right = images[:, :, :8].mean(axis=(1, 2, 3)), images[:, :, 8:].mean(axis=(1, 2, 3))
+            return np.stack([left - right, left + right], axis=1).astype(np.float32)
+
+    found = assess(
+        image_set(private, "private"), [image_set(holdout, "holdout")], embedder=Direction(), permutations=199, seed=0
+    )
+    assert found.state == "invalid"
+    assert {one.name: one.auc for one in found.each}["ridge regression on frozen embedding"] > 0.9
+
+
+def test_patients_or_files_on_both_sides_are_invalid_whatever_they_look_like():
+    pixels = photographs(200, 11)
+    private = image_set(pixels[:100], "private", per_patient=2)
+    twin = np.concatenate([pixels[100:], pixels[7:8]])
+    found = assess(private, [image_set(twin, "holdout")], permutations=199, seed=0)
+    assert found.state == "invalid"
+    assert "holdout/00100.png = private/00007.png" in found.reason
+    same = image_set(pixels[100:], "private", per_patient=2)
+    found = assess(private, [same], permutations=199, seed=0)
+    assert found.state == "invalid"
+    assert "the same patient" in found.reason
+
+
+def test_a_class_that_the_holdout_lacks_is_invalid_unless_chance_explains_it():
+    pixels = photographs(500, 12)
+    rng = np.random.default_rng(1)
+
+    def grades(n, shares):
+        return pd.DataFrame({"grade": rng.choice(["0", "1", "2"], n, p=shares)})
+
+    lacking = assess(
+        image_set(pixels[:300], "private"),
+        [image_set(pixels[300:], "holdout")],
+        metadata=(grades(300, [0.45, 0.45, 0.1]), grades(200, [0.5, 0.5, 0.0])),
+        permutations=199,
+        seed=0,
+    )
+    assert lacking.state == "invalid"
+    rare = grades(300, [0.5, 0.5, 0.0])
+    rare.loc[0, "grade"] = "2"
+    found = assess(
+        image_set(pixels[:300], "private"),
+        [image_set(pixels[300:], "holdout")],
+        metadata=(rare, grades(200, [0.5, 0.5, 0.0])),
+        permutations=199,
+        seed=0,
+    )
+    assert found.state != "invalid"
+    assert "nothing is said about classes that one side lacks: grade 2 (none in the holdout)" in found.reason
+    missing = next(level for level in found.mix if level.level == "2")
+    assert (missing.members, missing.nonmembers) == (1, 0)
+    assert missing.p_missing == pytest.approx(300 / 500)
+
+
+def test_other_columns_than_the_conditions_count_and_ids_and_names_of_splits_do_not():
+    pixels = photographs(700, 13)
+    rng = np.random.default_rng(2)
+
+    def table(n, name, age):
+        return pd.DataFrame(
+            {
+                "file_name": [f"{name}{i}.png" for i in range(n)],
+                "who": [f"{name}-{i:05d}" for i in range(n)],
+                "split": name,
+                "place": range(n),
+                "age": rng.normal(age, 8, n).round(),
+            }
+        )
+
+    def drawn(age):
+        parts = np.split(pixels, [400, 500, 600])
+        names = ("private", "calibration", "evaluation", "reference")
+        sets = [
+            image_set(part, name, metadata=table(len(part), name, 50 if name == "private" else age))
+            for part, name in zip(parts, names, strict=True)
+        ]
+        return sets[0], HoldoutRoles(*sets[1:], seed=0)
+
+    config = MembershipConfig(permutations=199)
+    private, roles = drawn(50)
+    frames = attributes(private, [roles.calibration, roles.evaluation], None)
+    assert [list(frame.columns) for frame in frames] == [["age"], ["age"]]
+    assert validity(private, roles, config=config, seed=0).state != "invalid"
+    found = validity(*drawn(60), config=config, seed=0)
+    assert found.state == "invalid"
+    assert "metadata" in found.classifier or "all features" in found.classifier
+
+
+def test_a_role_that_shares_a_patient_with_another_is_refused():
+    drawn = world(1, members=40, each=20)
+    roles = HoldoutRoles(drawn.roles.calibration, drawn.roles.evaluation, drawn.roles.evaluation, seed=0)
+    with pytest.raises(InputError, match="holdout roles: found patient evaluation-00000 in evaluation and reference"):
+        validity(drawn.private, roles, config=MembershipConfig(), seed=0)
+
+
+def test_no_holdout_and_one_of_twenty_images_are_insufficient():
+    drawn = world(2, members=100, each=20)
+    none = HoldoutRoles(*(drawn.roles.evaluation.take([], name) for name in ("a", "b", "c")), seed=0)
+    small = split_holdout(image_set(photographs(20, 14), "holdout"), seed=0)
+    for roles in (none, small):
+        result = run(
+            drawn.private, roles, drawn.synthetic, conditions=None, denoiser=LeakyDenoiser(), embedder=Pixels(),
+            config=MembershipConfig(permutations=199, resamples=200), seed=0,
+        )  # fmt: skip
+        assert {metric.state for metric in result.metrics if "placebo" not in metric.name} == {"insufficient"}
+        assert all(metric.value is None for metric in result.metrics if "_box" in metric.name)
+
+
+POLICY = """
+schema: synguard/policy/v1
+name: only-membership
+version: 1.0.0
+title: Only membership
+releases: [images]
+checks:
+  - id: split
+    title: One kind
+    metric: membership.split.auc
+    invalid: {above: 0.75}
+    reason: What the test needs, wide enough for chance
+    source: none
+  - id: black
+    title: No members
+    metric: membership.black_box.auc
+    fail: {above: 0.75}
+    reason: What the test needs, wide enough for chance
+    source: none
+"""
+
+
+def test_a_holdout_with_five_percent_more_light_ends_with_22(ham10000):
+    """The limits are wide: what ends the run is that the comparison is void, not what it found."""
+    parts = np.split(ham10000[:2200], [1000, 1300, 1600, 1900])
+    names = ("private", "calibration", "evaluation", "reference", "synthetic")
+    decided = []
+    for light in (1.0, 1.05):
+        sets = [
+            image_set(np.clip(np.rint(part * light), 0, 255).astype(np.uint8) if 0 < i < 4 else part, name)
+            for i, (part, name) in enumerate(zip(parts, names, strict=True))
+        ]
+        result = run(
+            sets[0], HoldoutRoles(*sets[1:4], seed=0), sets[4], conditions=None, denoiser=None, embedder=Pixels(),
+            config=MembershipConfig(permutations=199, resamples=200), seed=0,
+        )  # fmt: skip
+        decided.append(decide(parse_policy(POLICY.encode(), "p.yaml"), result.metrics, released=["images"]))
+    assert [decision.exit_code for decision in decided] == [0, 22]
+    assert {check.status for check in decided[1].checks} == {"invalid"}

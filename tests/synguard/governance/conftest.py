@@ -24,6 +24,7 @@ RATE = "membership.black_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
 NEAR, SHARE, RECALL = "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.planted_recall"
 LABELS = "labels.agreement_share"
+RISKS = ("disclosure.singling_out", "disclosure.linkability", "disclosure.inference")
 
 
 def metric(name: str, value: float | None, n: int, group: str | None = None, **more: Any) -> Metric:
@@ -65,6 +66,7 @@ def _clean(n: int) -> tuple[Metric, ...]:
         auc(AUTOENCODER, 0.51, n),
         metric(LABELS, 0.95, n, bounds=(0.93, 0.97), attainable=(0.96, 1.0)),
         metric(LABELS, 0.95, n, "dx=nevus", bounds=(0.91, 0.98), attainable=(0.95, 1.0)),
+        *(metric(name, 0.0, n, bounds=(0.0, 0.08), attainable=(0.0, 0.08)) for name in RISKS),
         metric("run.quarantine_rate", 0.02, n, "labels"),
         metric("run.quarantine_rate", 0.0, n, "copies"),
     )

@@ -20,7 +20,6 @@ from synguard.config import (
     DataSource,
     DenoiserConfig,
     GeneratorConfig,
-    MembershipConfig,
     RunConfig,
 )
 from synguard.data.conditions import ConditionSchema
