@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["correlation", "in_frame", "plausible", "refine", "usable", "warp"]
+__all__ = ["MIN_OVERLAP", "correlation", "in_frame", "plausible", "refine", "usable", "warp"]
 
 _SATURATED = 0.985
 _MIN_USABLE = 0.25
-_MIN_OVERLAP = 0.2
+MIN_OVERLAP = 0.2
+"""Share of the candidate that an image must cover to be aligned with it, unless told otherwise."""
 _FRAME = 0.025
 _WHOLE, _PARTS = (0.4, 1.8, 1.0), (0.35, 2.3, 1.6)
 """Smallest and largest scale, and furthest shift in the image's frame, that a map may have."""
@@ -75,7 +76,7 @@ def refine(
     steps: int,
     frame: Tensor | None = None,
     focus: Tensor | None = None,
-    least: float = _MIN_OVERLAP,
+    least: float = MIN_OVERLAP,
 ) -> tuple[Tensor, Tensor]:
     """Maps (n, 2, 3) moved so that `image` seen through them looks like `template` (both (n, 1, s, s)).
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audits.memorisation.alignment import refine
+from audits.memorisation.alignment import MIN_OVERLAP, refine
 from audits.memorisation.blur import gaussian_blur
 from audits.memorisation.geometry import inside, reduce
 from audits.memorisation.pictures import Pictures
@@ -23,6 +23,9 @@ _STRUCTURE = 4.0
 
 _CERTAIN = 0.999
 """Correlations of the coarse descriptor beyond it count as this one."""
+
+_BORDER = 1.0
+"""Pixels of the working size inside the border of a box that do not count: it seldom lies between two of them."""
 
 _LEAST_IN_BOX = 0.01
 """Share of the candidate that a box must cover to be aligned at all."""
@@ -91,8 +94,8 @@ def follow(
             starts.maps.flatten(0, 1),
             steps,
             starts.frames.flatten(0, 1) if held else None,
-            _focus(starts, boxes, side),
-            **({} if boxes is None else {"least": _LEAST_IN_BOX}),
+            _focus(starts, boxes, side, queries.side),
+            MIN_OVERLAP if boxes is None else _LEAST_IN_BOX,
         )
         ranked = torch.where(starts.image >= 0, found.reshape(n, count), torch.full((n, count), -2.0))
         best = ranked.topk(min(kept, count), 1).indices
@@ -100,7 +103,7 @@ def follow(
     count = starts.image.shape[1]
     flat = starts.maps.flatten(0, 1)
     repeated = queries.take(torch.arange(n).repeat_interleave(count))
-    within = None if boxes is None else inside(_of(boxes, starts), queries.side, flat)
+    within = None if boxes is None else inside(_inner(boxes, starts, _BORDER / queries.side), queries.side, flat)
     evidence = measure(
         Pictures(negated(repeated.grey, starts.inverted), negated(repeated.colour, starts.inverted)),
         known.take(starts.image),
@@ -116,18 +119,18 @@ def follow(
     )
 
 
-def _focus(starts: Starts, boxes: Tensor | None, side: int) -> Tensor | None:
+def _focus(starts: Starts, boxes: Tensor | None, side: int, working: int) -> Tensor | None:
     """Where points of n x k candidates steer the alignment, (n k, 1, side, side); everywhere where None."""
     if boxes is not None:
-        # Not up to the border, where the change from point to point is that from the copy to what lies around it.
-        margin = torch.tensor([1.0, 1.0, -1.0, -1.0]) * 2 / side
-        return inside(_of(boxes, starts) + margin, side, starts.maps.flatten(0, 1))
+        # One point further in, since the change from point to point at the border is that to what lies around it.
+        return inside(_inner(boxes, starts, _BORDER / working + 1 / side), side, starts.maps.flatten(0, 1))
     return None if starts.weight is None else reduce(starts.weight.flatten(0, 1), side)
 
 
-def _of(boxes: Tensor, starts: Starts) -> Tensor:
-    """The boxes (n k, 4) of the private images that n x k starts name."""
-    return boxes[starts.image.clamp_min(0).flatten()]
+def _inner(boxes: Tensor, starts: Starts, border: float) -> Tensor:
+    """The boxes (n k, 4) of the private images that n x k starts name, without a border of that share of an image's side."""
+    margin = torch.tensor([1.0, 1.0, -1.0, -1.0]) * (2 * border)
+    return boxes[starts.image.clamp_min(0).flatten()] + margin
 
 
 def negated(images: Tensor, inverted: Tensor) -> Tensor:

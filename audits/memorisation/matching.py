@@ -37,9 +37,9 @@ NAMES: tuple[str, ...] = (*LANES, BOX)
 """All lanes that there may be, by number."""
 
 _CHUNK = 64
-_FRAMED_LEVELS = ((32, 3, 4), (64, 3, 4))
+_FRAMED_LEVELS = ((32, 3, 2), (64, 3, 2))
 _MOVED_LEVELS = ((16, 8, 4), (32, 4, 2), (64, 3, 2))
-_PART_LEVELS = ((32, 4, 4), (64, 4, 4))
+_PART_LEVELS = ((32, 4, 3), (64, 4, 3))
 """Pyramids: side, Gauss-Newton steps, candidates kept."""
 _BOX_LEVELS = ((32, 4, 4), (64, 4, 4))
 

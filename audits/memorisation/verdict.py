@@ -73,9 +73,12 @@ class Found:
     @property
     def sound(self) -> NDArray[np.bool_]:
         """Where a match is one: content agrees, and over enough of the candidate."""
-        least = np.array([_MIN_AREA.get(lane, _MIN_AREA_PART) for lane in NAMES])[self.lane]
-        alike = self.matches.correlation >= _MIN_CORRELATION
-        return np.asarray((self.matches.image >= 0) & alike & (self.area >= least), dtype=np.bool_)
+        least = np.array([_MIN_AREA.get(lane, _MIN_AREA_PART) for lane in NAMES])
+        own = self.lane < len(NAMES)  # Lanes beyond are those of experts, which never call a copy by themselves.
+        enough = own & (self.area >= least[np.where(own, self.lane, 0)])
+        return np.asarray(
+            (self.matches.image >= 0) & (self.matches.correlation >= _MIN_CORRELATION) & enough, dtype=np.bool_
+        )
 
     def take(self, rows: NDArray[np.int64]) -> Found:
         """Those of some queries."""
