@@ -8,8 +8,9 @@ from typing import Any
 
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from generation.folder import INDEX, check_weights, is_synguard, refuse_pickles
+from generation.folder import check_weights, is_synguard, refuse_pickles
 from generation.latent import condition_encoder
+from generation.names import INDEX
 from synguard.data.conditions import ConditionSchema
 from synguard.errors import InputError
 

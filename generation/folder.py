@@ -16,6 +16,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from generation import synguard_pipeline
 from generation.accounting import Budget, in_words, statement
+from generation.names import CARD, INDEX, NOISE_KEY, STATE
 from synguard.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_weights", "claim", "digest_of", "finish", "identity", "is_synguard", "refuse_pickles"]
 
-INDEX = "model_index.json"
-CARD = "model_card.json"
 KIND = "synguard latent diffusion"
-STATE = "training"
-"""Sub-folder with private state: raw weights for the membership probe. It is no part of the model and never released."""
-NOISE_KEY = "noise_key.json"
-"""What the noise of a private training comes from; destroyed when it ends."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
 _README = """---

@@ -21,10 +21,11 @@ from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation.folder import INDEX, refuse_pickles
+from generation.folder import refuse_pickles
 from generation.foreign import files_digest, resized
 from generation.gradients import gradient_norms
 from generation.latent import torch_device
+from generation.names import INDEX
 from generation.schedule import Schedule, check_level
 from generation.synguard_pipeline import images_in, in_chunks
 from generation.told import Told, told_by

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from generation import denoiser, synguard_pipeline
 from generation.conditions import ConditionEncoder
-from generation.folder import CARD, INDEX, STATE, check_weights, digest_of, refuse_pickles
+from generation.folder import check_weights, digest_of, refuse_pickles
 from generation.gradients import gradient_norms
+from generation.names import CARD, INDEX, STATE
 from generation.schedule import FLOW, check_level
 from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise, predict
 from synguard.config import AttributeConfig, SamplingConfig

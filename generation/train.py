@@ -20,6 +20,7 @@ from generation.base import freeze_all_but_attention, open_base
 from generation.conditions import ConditionEncoder
 from generation.fit import Checkpoint, Progress, clipped, fit, load_tensors, save_atomically, step_rng, torch_normal
 from generation.latent import LatentDiffusion, torch_device
+from generation.names import NOISE_KEY
 from generation.private import Patients, Secret
 from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
 from synguard.config import GeneratorConfig
@@ -264,7 +265,7 @@ def _fit_denoiser(
             training.autocast,
         )
     else:
-        secret = Secret.kept(training.state / pipeline_folder.NOISE_KEY, fresh=not checkpoint.path.is_file())
+        secret = Secret.kept(training.state / NOISE_KEY, fresh=not checkpoint.path.is_file())
         checkpoint = replace(checkpoint, identity=f"{training.identity} {secret.digest}")
         patients = Patients.of(training.private.patients, budget.rate)
         gradients = steps.private(drawn, patients, secret, private, budget)

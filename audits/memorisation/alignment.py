@@ -5,6 +5,8 @@ Inverse compositional alignment (Baker and Matthews 2004) with gain and bias sol
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -51,14 +53,34 @@ def plausible(maps: Tensor, *, parts: bool = False) -> Tensor:
 
 def correlation(template: Tensor, image: Tensor, weight: Tensor) -> Tensor:
     """Weighted correlation (n,) of images (n, ...) with weights of the same shape; 0 where either is constant."""
-    template, image, weight = (part.flatten(1) for part in (template, image, weight))
-    total = weight.sum(1).clamp_min(1e-6)
-    first = template - ((weight * template).sum(1) / total)[:, None]
-    second = image - ((weight * image).sum(1) / total)[:, None]
-    product = (weight * first * second).sum(1)
-    energy = (weight * first**2).sum(1) * (weight * second**2).sum(1)
-    found: Tensor = torch.where(energy > 1e-8, product / energy.clamp_min(1e-8).sqrt(), torch.zeros_like(product))
-    return found
+    return _Compared.of(template, image, weight).correlation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Compared:
+    """Two images (n, points) less their weighted means, the weighted sum of their product and of either square (n,)."""
+
+    first: Tensor
+    second: Tensor
+    weight: Tensor
+    product: Tensor
+    energies: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, template: Tensor, image: Tensor, weight: Tensor) -> _Compared:
+        """Of images (n, ...) with weights of the same shape."""
+        template, image, weight = (part.flatten(1) for part in (template, image, weight))
+        total = weight.sum(1).clamp_min(1e-6)
+        first, second = (part - ((weight * part).sum(1) / total)[:, None] for part in (template, image))
+        weighted = weight * second
+        energies = ((weight * first**2).sum(1), (weighted * second).sum(1))
+        return cls(first, second, weight, (weighted * first).sum(1), energies)
+
+    @property
+    def correlation(self) -> Tensor:
+        """(n,); 0 where either is constant."""
+        energy = self.energies[0] * self.energies[1]
+        return torch.where(energy > 1e-8, self.product / energy.clamp_min(1e-8).sqrt(), torch.zeros_like(energy))
 
 
 def in_frame(maps: Tensor, reference: Tensor, side: int) -> Tensor:
@@ -92,14 +114,15 @@ def refine(
     for step in range(steps + 1):
         seen, inside = warp(image, maps)
         weight = inside * points
-        found = correlation(template, seen, weight)
+        compared = _Compared.of(template, seen, weight)
+        found = compared.correlation
         allowed = plausible(maps, parts=focus is not None) if frame is None else in_frame(maps, frame, size)
         overlap = inside if focus is not None else weight
         better = (found > best) & allowed & (overlap.mean((1, 2, 3)) > least)
         best = torch.where(better, found, best)
         best_maps = torch.where(better[:, None, None], maps, best_maps)
         if step < steps:
-            maps = _compose(maps, _step(template, seen, weight, gradient, size))
+            maps = _compose(maps, _step(compared, gradient))
     return best_maps, best
 
 
@@ -125,15 +148,11 @@ def _steepest_descent(template: Tensor) -> Tensor:
     return torch.stack([along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y], 1)
 
 
-def _step(template: Tensor, seen: Tensor, weight: Tensor, gradient: Tensor, size: int) -> Tensor:
+def _step(compared: _Compared, gradient: Tensor) -> Tensor:
     """The parameters (n, 6) of the warp of the template that explains what is seen."""
-    template, seen, weight = (part.flatten(1) for part in (template, seen, weight))
-    total = weight.sum(1, keepdim=True).clamp_min(1e-6)
-    first = template - (weight * template).sum(1, keepdim=True) / total
-    second = seen - (weight * seen).sum(1, keepdim=True) / total
-    gain = (weight * first * second).sum(1, keepdim=True) / (weight * second**2).sum(1, keepdim=True).clamp_min(1e-6)
-    residual = weight * (gain.clamp(0.2, 5.0) * second - first)
-    weighted = gradient * weight[:, None]
+    gain = (compared.product / compared.energies[1].clamp_min(1e-6)).clamp(0.2, 5.0)[:, None]
+    residual = compared.weight * (gain * compared.second - compared.first)
+    weighted = gradient * compared.weight[:, None]
     normal = weighted @ gradient.transpose(1, 2)
     side = (weighted @ (residual[:, :, None])).squeeze(-1)
     diagonal = torch.diagonal(normal, dim1=1, dim2=2)

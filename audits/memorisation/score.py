@@ -77,7 +77,7 @@ def measure(
     if within is not None:
         inside = inside * within
     weight = inside * points
-    bands = [_band(grey, seen, weight, fine, coarse, None if within is None else inside) for fine, coarse in BANDS]
+    bands = _bands(grey, seen, weight, None if within is None else inside)
     values = [correlation(first, second, weight) for first, second in bands]
     square, cover = _colour_difference(candidates.colour, originals.colour, maps, points, within)
     mean = (cover * square).sum((1, 2, 3)) / cover.sum((1, 2, 3)).clamp_min(1.0)
@@ -96,7 +96,7 @@ def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor, within:
     if within is not None:
         inside = inside * within
     weight = inside * usable(candidates.grey)
-    first, second = _band(candidates.grey, seen, weight, *BANDS[-1], None if within is None else inside)
+    first, second = _bands(candidates.grey, seen, weight, None if within is None else inside, BANDS[-1:])[0]
     width = first.shape[-1] / 16
     product = gaussian_blur(weight * first * second, width)
     energy = (gaussian_blur(weight * first**2, width) * gaussian_blur(weight * second**2, width)).sqrt()
@@ -106,12 +106,23 @@ def copied_area(candidates: Pictures, originals: Pictures, maps: Tensor, within:
     return functional.adaptive_avg_pool2d(agrees, CELLS)[:, 0]
 
 
-def _band(
-    grey: Tensor, seen: Tensor, weight: Tensor, fine: float, coarse: float, within: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    width = min(max(1.5 * coarse, 2.0), 7.0)
-    first, second = (_smooth(part, fine, within) - _smooth(part, coarse, within) for part in (grey, seen))
-    return _flattened(first, weight, width), _flattened(second, weight, width)
+def _bands(
+    grey: Tensor,
+    seen: Tensor,
+    weight: Tensor,
+    within: Tensor | None,
+    bands: tuple[tuple[float, float], ...] = BANDS,
+) -> list[tuple[Tensor, Tensor]]:
+    """Of both images each band, divided by its local energy."""
+    widths = sorted({width for band in bands for width in band})
+    first, second = ({width: _smooth(part, width, within) for width in widths} for part in (grey, seen))
+    found = []
+    for fine, coarse in bands:
+        width = min(max(1.5 * coarse, 2.0), 7.0)
+        cover = gaussian_blur(weight, width) + 1e-3
+        one, other = (_flattened(part[fine] - part[coarse], weight, cover, width) for part in (first, second))
+        found.append((one, other))
+    return found
 
 
 def _smooth(images: Tensor, sigma: float, within: Tensor | None) -> Tensor:
@@ -177,8 +188,7 @@ def _colour_likeness(mean: Tensor) -> Tensor:
     return -0.5 * torch.log(mean + _COLOUR_NOISE**2)
 
 
-def _flattened(band: Tensor, weight: Tensor, width: float) -> Tensor:
-    cover = gaussian_blur(weight, width) + 1e-3
+def _flattened(band: Tensor, weight: Tensor, cover: Tensor, width: float) -> Tensor:
     energy = gaussian_blur(weight * band**2, width) / cover
     mean = (weight * energy).sum((1, 2, 3), keepdim=True) / weight.sum((1, 2, 3), keepdim=True).clamp_min(1.0)
     return band / (energy + _CONTRAST_FLOOR**2 * mean + _NOISE**2).sqrt()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from audits.epsilon import Drawn, Spent
-from generation.folder import CARD, STATE
+from generation.names import CARD, STATE
 from synguard.data.canaries import Canaries, draw_canaries
 from synguard.data.images import ImageSet
 from synguard.data.overlap import duplicates

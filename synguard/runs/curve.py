@@ -15,13 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import reports
 from audits import membership
 from audits.checkpoints import Yardstick
-from generation.latent import LatentDiffusion
-from generation.train import checkpoints
 from synguard.config import RunConfig
 from synguard.data.splits import split_holdout
 from synguard.errors import InputError
@@ -30,6 +28,9 @@ from synguard.metrics.clusters import confidence_of_each, onset
 from synguard.runs.material import Material
 from synguard.runs.plan import attempt_seed, plan_conditions
 from synguard.runs.progress import Progress
+
+if TYPE_CHECKING:
+    from generation.latent import LatentDiffusion
 
 __all__ = ["NULLS", "Curve", "begins", "curve_lines", "curve_of", "in_words"]
 
@@ -93,6 +94,8 @@ class Curve:
 
     @cached_property
     def _looks(self) -> int:
+        from generation.train import checkpoints
+
         return checkpoints(self._config.generator, self.every)
 
     @cached_property

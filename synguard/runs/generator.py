@@ -1,13 +1,13 @@
-"""The generator of a run: trained, opened, or checked; and the commands that only train or only generate."""
+"""The generator of a run: trained, opened, or checked; and the commands that only train or only generate.
+
+The generators are imported where they are used: diffusers takes seconds, and an audit of images needs none of it.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from generation import pipeline
-from generation.base import open_base
-from generation.train import train
 from synguard.config import RunConfig
 from synguard.data.canaries import Canaries
 from synguard.data.conditions import ConditionSchema
@@ -59,6 +59,8 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
 
 def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
     """The generator in a pipeline folder, ready to sample at the run's size."""
+    from generation import pipeline
+
     return pipeline.load(
         folder,
         device=device_of(config),
@@ -72,6 +74,8 @@ def _check_base(config: RunConfig, base: Path) -> None:
     """InputError for a public model that private training cannot start from."""
     start = _public_base(config, base)
     if start is not None:
+        from generation.base import open_base
+
         open_base(start, ConditionSchema(config.conditions), config.image_size)
 
 
@@ -94,6 +98,8 @@ def train_generator(
 
     `base` is the folder of the configuration; `material` is without the canaries that were left out.
     """
+    from generation.train import train
+
     curve = Curve(folder, config, material, progress) if config.generator.curve.enabled else None
     return train(
         material.private,
@@ -151,6 +157,8 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
     schema = ConditionSchema(config.conditions)
     schema.parse(private.metadata, f"private ({config.private.path})")
     drawn = draw_for(out, private, config.generator.canaries, progress)
+    from generation.train import train
+
     return train(
         private if drawn is None else drawn.trained_on(private),
         schema,

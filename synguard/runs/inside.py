@@ -1,4 +1,7 @@
-"""The way into a model for the audits: its denoiser and autoencoder, or why not; and a reference model to compare with."""
+"""The way into a model for the audits: its denoiser and autoencoder, or why not; and a reference model to compare with.
+
+The generators are imported where they are used: diffusers takes seconds, and an audit of images needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,6 @@ from pathlib import Path
 
 from audits.membership import Reference
 from audits.membership.target import Target
-from generation import pipeline
-from generation.folder import INDEX, is_synguard
-from generation.folder_denoiser import FolderDenoiser, closed
-from generation.latent import LatentDiffusion
-from generation.train import train
 from synguard.config import RunConfig
 from synguard.data.splits import HoldoutRoles
 from synguard.errors import InputError
@@ -51,6 +49,12 @@ def look_inside(config: RunConfig, folder: Path) -> Inside:
 
     InputError for a folder that is neither, for pickled weights, or for parts that do not fit each other.
     """
+    from generation import pipeline
+    from generation.folder import is_synguard
+    from generation.folder_denoiser import FolderDenoiser, closed
+    from generation.latent import LatentDiffusion
+    from generation.names import INDEX
+
     if (folder / INDEX).is_file() and is_synguard(folder):
         model = LatentDiffusion.load(folder, device=device_of(config), sampling=config.generator.sampling)
         model.expect_size(config.image_size)
@@ -92,6 +96,8 @@ def find_reference(
 
     def report(phase: str, done: int, total: int) -> None:
         progress(f"reference model: {phase}", done, total)
+
+    from generation.train import train
 
     train(
         roles.reference,

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from generation import folder as pipeline_folder
+from generation.names import NOISE_KEY
 from generation.pipeline import load
 from generation.train import train
 from synguard.config import PrivateConfig
@@ -81,12 +82,12 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_the_same_account
     """The same key: what is done again after an interruption is the very same step, and is spent once."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     interrupted(tiny, config, broken, at=("denoiser", 1))
-    key = (broken / "training" / pipeline_folder.NOISE_KEY).read_bytes()
+    key = (broken / "training" / NOISE_KEY).read_bytes()
     interrupted(tiny, config, broken)
     interrupted(tiny, config, broken, at=("denoiser", 9))
     run(tiny, config, broken, checkpoint_every=3)
     (whole / "training").mkdir(parents=True)
-    (whole / "training" / pipeline_folder.NOISE_KEY).write_bytes(key)
+    (whole / "training" / NOISE_KEY).write_bytes(key)
     run(tiny, config, whole)
     first, second = tensors(whole), tensors(broken)
     assert all(np.array_equal(first[name], second[name]) for name in first)
@@ -98,7 +99,7 @@ def test_an_interrupted_training_ends_with_the_same_weights_and_the_same_account
 def test_a_training_whose_key_was_lost_or_changed_is_not_gone_on_with(tiny, config, tmp_path):
     folder = tmp_path / "model"
     interrupted(tiny, config, folder)
-    key = folder / "training" / pipeline_folder.NOISE_KEY
+    key = folder / "training" / NOISE_KEY
     kept = key.read_bytes()
     key.unlink()
     with pytest.raises(IntegrityError, match="found nothing, expected the key"):
