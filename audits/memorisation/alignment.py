@@ -110,6 +110,7 @@ def refine(
     points = usable(template) if focus is None else usable(template) * focus
     gradient = _steepest_descent(template)
     size = template.shape[-1]
+    room = torch.empty_like(gradient)
     best_maps, best = maps, torch.full((len(maps),), -1.0, dtype=template.dtype)
     for step in range(steps + 1):
         seen, inside = warp(image, maps)
@@ -122,7 +123,7 @@ def refine(
         best = torch.where(better, found, best)
         best_maps = torch.where(better[:, None, None], maps, best_maps)
         if step < steps:
-            maps = _compose(maps, _step(compared, gradient))
+            maps = _compose(maps, _step(compared, gradient, room))
     return best_maps, best
 
 
@@ -148,13 +149,14 @@ def _steepest_descent(template: Tensor) -> Tensor:
     return torch.stack([along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y], 1)
 
 
-def _step(compared: _Compared, gradient: Tensor) -> Tensor:
-    """The parameters (n, 6) of the warp of the template that explains what is seen."""
+def _step(compared: _Compared, gradient: Tensor, room: Tensor) -> Tensor:
+    """The parameters (n, 6) of the warp of the template that explains what is seen. `room` is like `gradient`, and used."""
     gain = (compared.product / compared.energies[1].clamp_min(1e-6)).clamp(0.2, 5.0)[:, None]
     residual = compared.weight * (gain * compared.second - compared.first)
-    weighted = gradient * compared.weight[:, None]
+    weighted = torch.mul(gradient, compared.weight[:, None], out=room)
     normal = weighted @ gradient.transpose(1, 2)
-    side = (weighted @ (residual[:, :, None])).squeeze(-1)
+    # As a row times a matrix: several times faster than as a matrix times a column.
+    side = (residual[:, None] @ weighted.transpose(1, 2)).squeeze(1)
     diagonal = torch.diagonal(normal, dim1=1, dim2=2)
     damping = torch.diag_embed(1e-2 * diagonal + 1e-3 * diagonal.mean(1, keepdim=True) + 1e-6)
     step: Tensor = torch.linalg.solve(normal + damping, side)

@@ -39,7 +39,7 @@ NAMES: tuple[str, ...] = (*LANES, BOX)
 _CHUNK = 64
 _FRAMED_LEVELS = ((32, 3, 2), (64, 3, 2))
 _MOVED_LEVELS = ((16, 8, 4), (32, 4, 2), (64, 3, 2))
-_PART_LEVELS = ((32, 4, 3), (64, 4, 3))
+_PART_LEVELS = ((32, 4, 4), (64, 4, 4))
 """Pyramids: side, Gauss-Newton steps, candidates kept."""
 _BOX_LEVELS = ((32, 4, 4), (64, 4, 4))
 

@@ -72,8 +72,8 @@ def generate_and_audit(
         model = base / settings.generator.path
         seen = with_canaries(material, coins_of(model, material.private))
         inside = look_inside(settings, model)
-        inside.check(seen)
         require_link(settings, inside.denoiser, link_of(model, seen))
+        inside.check(seen)
     conditions = _planned(settings, seen)
     digest = "" if given is None else given.digest
     run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
@@ -238,8 +238,8 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
     refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
     link = "no model was given" if folder is None else link_of(folder, material)
-    inside.check(material)
     require_link(config, inside.denoiser, link)
+    inside.check(material)
     digest = f"{synthetic.digest} {labels_digest(asked)}"
     run = OpenRun.open(target, config, base, whole, given.policy, candidates=digest, resume=resume, progress=progress)
     if run.ended:

@@ -35,7 +35,8 @@ SPLITS = {}
 def split_of(drawn, config):
     if config.permutations < 199:
         return None
-    key = (drawn.private.digest, drawn.roles.digest, config.permutations)
+    roles = (drawn.roles.calibration, drawn.roles.evaluation, drawn.roles.reference)
+    key = (drawn.private.digest, *(role.digest for role in roles), config.permutations)
     if key not in SPLITS:
         SPLITS[key] = validity(drawn.private, drawn.roles, embedder=Pixels(), config=config, seed=0)
     return SPLITS[key]

@@ -277,6 +277,33 @@ ROWS = (
         ("at least 181 images a side",),
     ),
     Row("black box small, and yet clear", 20, "fail", put(auc(BLACK, 0.8, 150)), {("black-box-auc", None): "fail"}),
+    *(
+        Row(
+            f"{name} by one patient in eight",
+            20,
+            "fail",
+            put(metric(name, 0.12, 300, bounds=(0.06, 0.19), attainable=(0.0, 0.13))),
+            {(check, None): "fail"},
+        )
+        for name, check in zip(RISKS, ("singling-out", "linkability", "inference"), strict=True)
+    ),
+    *(
+        Row(
+            f"{name} that may be chance",
+            0,
+            "pass",
+            put(metric(name, 0.08, 300, bounds=(0.02, 0.15), attainable=(0.0, 0.13))),
+        )
+        for name in RISKS
+    ),
+    Row(
+        "no attribute to infer",
+        0,
+        "warn",
+        state((RISKS[2], None), "not_tested", "the release has no attribute with levels"),
+        {("inference", None): "warn"},
+        ("the release has no attribute with levels",),
+    ),
     Row("black box names a few", 20, "fail", put(share(RATE, 40, 1000, ideal=0.01)), {("black-box-rate", None): "fail"}),
     Row(
         "white box leaky, model held back",
