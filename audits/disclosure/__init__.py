@@ -28,8 +28,8 @@ from audits.disclosure.judging import FEWEST, Attack, attack_of, evidence, metri
 from audits.disclosure.views import one_of_each, views
 from audits.membership.black_box import NearestNeighbour
 from audits.membership.probe import Arm, Roles, sample_patients
-from audits.membership.spaces import Remembered, embed_all
 from audits.membership.split import Validity
+from audits.spaces import Remembered, embed_all
 from synguard.config import MembershipConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
@@ -68,7 +68,7 @@ def run(
     if min(len(images) for images in sets.values()) == 0:
         attacks = [untested(name, _NO_IMAGES) for name in ("singling_out", "linkability", "inference")]
     else:
-        space = Remembered(embedder)
+        space = Remembered.of(embedder)
         labels = {name: schema.parse(images.metadata, images.name) for name, images in sets.items()}
         rng = np.random.default_rng([seed, 0xD15C])
         singled, alone = _singled_out(sets, labels, schema, space, rng)

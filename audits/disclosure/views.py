@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audits.membership.spaces import embed_all
+from audits.spaces import embed_all
 from synguard.data.images import ImageSet
 from synguard.protocols import Embedder, Images
 

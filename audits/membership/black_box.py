@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from audits.membership.features import shrink
 from audits.membership.probe import Access, Arm, Scores
-from audits.membership.spaces import embed_all
+from audits.spaces import embed_all
 from synguard.data.images import ImageSet
 from synguard.protocols import Embedder, Images
 

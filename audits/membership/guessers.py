@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audits.membership.features import appearance, metadata_features, principal_components
-from audits.membership.spaces import embed_all
+from audits.spaces import embed_all
 from synguard.data.images import ImageSet
 from synguard.metrics.ranks import auc_columns
 from synguard.protocols import Embedder

@@ -24,7 +24,7 @@ from scipy.special import logsumexp
 
 from audits.membership.black_box import NearestNeighbour, nearest_distances
 from audits.membership.probe import Access, Arm, Probe, Roles, Scores
-from audits.membership.spaces import Remembered, embed_all
+from audits.spaces import Remembered, embed_all
 from synguard.data.images import ImageSet
 from synguard.protocols import Embedder
 
@@ -176,7 +176,7 @@ class DensityRatio:
 
 def black_box_probes(space: Embedder, synthetic: ImageSet, roles: Roles) -> tuple[Probe, ...]:
     """All probes of one feature space, the one that makes the verdict first."""
-    space = Remembered(space)
+    space = Remembered.of(space)
     return (
         NearestNeighbour.fit(space, synthetic, roles.reference),
         DensityRatio.fit(space, synthetic, roles.reference, roles.calibration),

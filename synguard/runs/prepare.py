@@ -14,6 +14,7 @@ from audits.memorisation import NearCopy, PreparedMemorisation
 from audits.memorisation.experts import Expert, load_experts
 from audits.memorisation.folder import HOLDOUT_NOTE, read_note, write_note
 from audits.memorisation.sealing import Key
+from audits.spaces import Remembered
 from synguard.config import RunConfig
 from synguard.data.splits import ROLES, HoldoutRoles, split_holdout
 from synguard.errors import IntegrityError
@@ -55,7 +56,8 @@ def prepare(
     experts = load_experts(config.audits.memorisation.experts, base, device)
     roles, near, prepared = prepare_memorisation(material, config, index, key, progress, experts)
     progress("check the split", 0, 1)
-    embedder = make_embedder(config.audits.fidelity, base, device)
+    # Split, membership, disclosure and fidelity look at the same sets.
+    embedder = Remembered.of(make_embedder(config.audits.fidelity, base, device))
     valid = validity(
         material.private,
         roles,

@@ -6,7 +6,7 @@ from scipy.stats import gaussian_kde
 
 from audits.membership.neighbourhood import ClosestRecord, DensityRatio, MonteCarlo, black_box_probes
 from audits.membership.probe import Arm
-from audits.membership.spaces import Remembered, embed_all
+from audits.spaces import Remembered, embed_all
 from tests.support.membership import Pixels, image_set, photographs, world
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,21 +17,24 @@ _BLOCK = 1000
 
 
 class Remembered:
-    """An embedder that keeps the features of the sets it has seen."""
+    """An embedder that keeps the features of the sets it has seen; a set is known again by its pixels."""
 
     def __init__(self, space: Embedder) -> None:
         self._space = space
-        self._seen: list[tuple[Images, NDArray[np.float32]]] = []
+        self._seen: dict[tuple[tuple[int, ...], bytes], NDArray[np.float32]] = {}
         self.name, self.digest, self.dimension = space.name, space.digest, space.dimension
+
+    @classmethod
+    def of(cls, space: Embedder) -> Remembered:
+        """The embedder itself where it remembers already."""
+        return space if isinstance(space, cls) else cls(space)
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Features (n, dimension)."""
-        for known, features in self._seen:
-            if known is images:
-                return features
-        features = _in_blocks(self._space, images)
-        self._seen.append((images, features))
-        return features
+        key = images.shape, hashlib.blake2b(np.ascontiguousarray(images).data).digest()
+        if key not in self._seen:
+            self._seen[key] = _in_blocks(self._space, images)
+        return self._seen[key]
 
 
 def embed_all(space: Embedder, images: Images) -> Floats:
