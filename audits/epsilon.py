@@ -3,7 +3,8 @@
     training.epsilon_upper_bound     what DP-SGD's accountant vouches for, as the model card has it
     membership.epsilon_lower_bound   what an attack on canaries proves; group steinke: by the older theorem, which pays more
                                      for delta; group gaussian: if the mechanism is nearly Gaussian
-    membership.epsilon_equivalent    where there are no canaries: the same arithmetic on private against holdout; no bound
+
+Without canaries the membership audit gives an epsilon equivalent instead, which is no bound.
 
 A canary's score is the mean over its patient's images, of a white-box statistic standardised on unseen images (calibration
 role), mean over the sets of weights. Nothing in it looks at who is a canary or how a coin fell. The statistics, the numbers
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 
 from audits.membership.choose import choose, turns_of
 from audits.membership.difficulty import Difficulty
+from audits.membership.equivalent import FEWEST
 from audits.membership.probe import Arm, Roles, Schema
-from audits.membership.split import Validity
 from audits.membership.statistics import Statistic, measure
 from audits.membership.target import Target
 from synguard.config import MembershipConfig
@@ -32,21 +33,13 @@ from synguard.data.images import ImageSet
 from synguard.metrics.one_run import PLANS, Form, OneRun, best_possible, default_delta, lower_bound
 from synguard.metrics.ranks import auc
 from synguard.protocols import Denoiser
-from synguard.results import AuditResult, Metric, MetricState
+from synguard.results import AuditResult, Metric
 
-__all__ = ["Drawn", "Spent", "run"]
+__all__ = ["Drawn", "Spent", "delta_of", "run"]
 
-_UPPER, _LOWER, _EQUIVALENT = (
-    "training.epsilon_upper_bound",
-    "membership.epsilon_lower_bound",
-    "membership.epsilon_equivalent",
-)
-_FEWEST = 100
-"""Canaries below which a low bound says nothing: with all guesses right they could hardly show more than 3."""
+_UPPER, _LOWER = "training.epsilon_upper_bound", "membership.epsilon_lower_bound"
 _DELTA = 1e-5
 """Where no accountant says at which delta; a larger one could only hide part of what the canaries prove."""
-_MOST = 500
-"""Patients a side of the epsilon equivalent."""
 
 Floats = NDArray[np.float64]
 
@@ -82,7 +75,6 @@ def run(
     conditions: Schema | None,
     denoiser: Denoiser | None,
     closed: str,
-    split: Validity,
     config: MembershipConfig,
     seed: int,
 ) -> AuditResult:
@@ -91,30 +83,31 @@ def run(
     Where the canaries prove more than the accountant's bound, that bound is invalid for this model.
     """
     started = time.perf_counter()
-    patients = len(np.unique(private.patients))
-    delta = spent.delta if isinstance(spent, Spent) else min(_DELTA, default_delta(patients))
+    delta = delta_of(spent, private)
     upper = _upper(spent)
     found: list[Metric] = []
     evidence: dict[str, Any] = {"delta": delta, "upper": _told(spent)}
-    if denoiser is None:
-        found.append(_absent(_LOWER, closed))
+    if not isinstance(drawn, Drawn) or denoiser is None:
+        found.append(_absent(_LOWER, closed if denoiser is None else str(drawn)))
     else:
         arms = Arm.of(roles.calibration, conditions)
         scorer = _Scorer.of(denoiser, arms, conditions, config, seed)
-        if isinstance(drawn, Drawn):
-            lower, evidence["lower"] = _lower(drawn, scorer, delta, seed)
-            found += lower
-            upper = _refuted(upper, lower[0])
-        else:
-            equal, evidence["equivalent"] = _equivalent(private, roles.evaluation, scorer, split, delta, seed)
-            found += [_absent(_LOWER, drawn), equal]
+        lower, evidence["lower"] = _lower(drawn, scorer, delta, seed)
+        found += lower
+        upper = _refuted(upper, lower[0])
     return AuditResult(
         name="epsilon",
         metrics=(upper, *found),
         evidence=evidence,
-        public=("delta", "upper", "lower", "equivalent"),
+        public=("delta", "upper", "lower"),
         seconds=time.perf_counter() - started,
     )
+
+
+def delta_of(spent: Spent | str, private: ImageSet) -> float:
+    """The delta at which epsilon is given: the accountant's, where there is one."""
+    patients = len(np.unique(private.patients))
+    return spent.delta if isinstance(spent, Spent) else min(_DELTA, default_delta(patients))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +205,7 @@ _SOURCES: Mapping[str, str] = {
 
 
 def _bound(found: OneRun, group: str | None, names: str, ceiling: float) -> Metric:
-    few = found.canaries < _FEWEST
+    few = found.canaries < FEWEST
     return Metric(
         name=_LOWER,
         group=group,
@@ -229,44 +222,12 @@ def _bound(found: OneRun, group: str | None, names: str, ceiling: float) -> Metr
         bounds=(found.epsilon, math.inf),
         confidence=found.confidence,
         state="insufficient" if few else "measured",
-        note=f"found {found.canaries} canaries, expected at least {_FEWEST}" if few else "",
+        note=f"found {found.canaries} canaries, expected at least {FEWEST}" if few else "",
     )
 
 
 def _row(found: OneRun) -> dict[str, Any]:
     return {"epsilon": found.epsilon, "guesses": found.guesses, "correct": found.correct, "plans": found.plans}
-
-
-def _equivalent(
-    private: ImageSet, holdout: ImageSet, scorer: _Scorer, split: Validity, delta: float, seed: int
-) -> tuple[Metric, dict[str, Any]]:
-    """As if coins had put the private patients in and left the holdout's out; as many of either, drawn at random."""
-    count = min(_MOST, *(len(np.unique(one.patients)) for one in (private, holdout)))
-    sides = [_some_patients(one, count, seed) for one in (private, holdout)]
-    scores, included = scorer.patients(*sides)
-    state: MetricState = "measured" if split.state == "valid" else split.state
-    note = "not a bound: no coin decided who is in" + ("" if state == "measured" else f"; {split.reason}")
-    empty = Metric(name=_EQUIVALENT, value=None, n=2 * count, unit="epsilon", method="", state="error", note=note)
-    if not np.isfinite(scores).all():
-        return replace(empty, note="found scores that are not finite"), {"reason": "found scores that are not finite"}
-    found = lower_bound(scores, included, delta=delta, seed=seed)
-    metric = replace(
-        empty,
-        value=found.epsilon,
-        method=(
-            f"the arithmetic of the one-run audit on {count} private and {count} holdout patients: {found.correct} of "
-            f"{found.guesses} guesses right, the best of {found.plans} fixed ways to guess ({scorer.names}), at delta "
-            f"{found.delta:.3g}"
-        ),
-        state="insufficient" if 2 * count < _FEWEST else state,
-    )
-    return metric, {"patients": count, "state": metric.state, **_row(found)}
-
-
-def _some_patients(images: ImageSet, count: int, seed: int) -> ImageSet:
-    names = np.unique(images.patients)
-    chosen = np.random.default_rng([seed, 0xE951]).choice(names, count, replace=False)
-    return images.take(np.flatnonzero(np.isin(images.patients, chosen)))
 
 
 def _refuted(upper: Metric, lower: Metric) -> Metric:

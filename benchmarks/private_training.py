@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from audits import epsilon
 from audits.epsilon import Drawn
-from audits.membership import validity
 from generation.latent import LatentDiffusion
 from generation.train import train
 from synguard.config import (
@@ -90,7 +88,6 @@ def main() -> None:
                 canaries=card_entry(drawn),
             )
             trained = drawn.trained_on(full)
-            split = validity(trained, roles, config=MEMBERSHIP, seed=0)
             found = epsilon.run(
                 trained,
                 roles,
@@ -99,7 +96,6 @@ def main() -> None:
                 conditions=SCHEMA,
                 denoiser=LatentDiffusion.load(model, device=given.device),
                 closed="",
-                split=replace(split, state="valid"),
                 config=MEMBERSHIP,
                 seed=0,
             )

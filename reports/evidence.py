@@ -83,7 +83,8 @@ def epsilon(evidence: Mapping[str, Any]) -> EpsilonFacts | None:
     said = mapping(evidence.get("epsilon"))
     if not said:
         return None
-    upper, lower, equal = (mapping(said.get(name)) for name in ("upper", "lower", "equivalent"))
+    upper, lower = (mapping(said.get(name)) for name in ("upper", "lower"))
+    equal = mapping(mapping(evidence.get("membership")).get("equivalent"))
     forms = mapping(lower.get("forms"))
     bound, least = number(upper.get("epsilon")), number(mapping(forms.get("f-dp")).get("epsilon"))
     listed = upper.get("not_covered")

@@ -6,6 +6,7 @@ means anything, and all of them are marked invalid. `run` then applies the probe
     white box   choose.py         statistics of losses.py, queries.py,   -> membership.white_box.*, the worst of all
                                   deep.py, on all sets of weights;          probes and of all weights counts
                 ensemble.py       all of them together
+                equivalent.py     what their guesses come to as epsilon  -> membership.epsilon_equivalent, no bound
     black box   black_box.py      calibrated nearest neighbour, embedder -> membership.black_box.*
                                   the same on pixels                        evidence
                 neighbourhood.py  density ratio, Monte Carlo, and the       evidence
@@ -23,11 +24,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
+from typing import Any
 
 from audits.membership.attributes import attributes
 from audits.membership.black_box import PixelSpace
 from audits.membership.choose import Reference, choose, turns_of
 from audits.membership.detection import detected
+from audits.membership.equivalent import equivalent
 from audits.membership.neighbourhood import black_box_probes
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
 from audits.membership.split import Validity, assess
@@ -95,11 +99,13 @@ def run(
     split: Validity | None = None,
     reference: Reference | None = None,
     closed: str = _NO_MODEL,
+    delta: float | None = None,
 ) -> AuditResult:
     """Split validity, white-box and black-box probes. `split` is the validity where it has been assessed already.
 
     `reference` is a model that saw none of the images, for the loss beyond its own; its latents must have the same shape.
-    `closed` says why there is no denoiser, where there is none.
+    `closed` says why there is no denoiser, where there is none. `delta` is that of the epsilon equivalent, None where coins
+    decided who takes part, and there is a bound.
     The `embedder` must not have been trained on the private set: one that has tells members apart by itself. InputError
     where the configuration asks for fewer resamples than a bound needs.
     """
@@ -123,6 +129,7 @@ def run(
 
     rows: list[tuple[Outcome, str | None]] = []
     missing: list[dict[str, str]] = []
+    told: dict[str, Any] = {}
 
     if denoiser is None:
         found += not_tested(_WHITE, closed)
@@ -146,13 +153,16 @@ def run(
             )
         ]
         found += metrics(_WHITE, looked, split)
+        if delta is not None:
+            equal, told["equivalent"] = equivalent(looked, members, nonmembers, split, delta, seed)
+            found.append(equal)
         rows += [(outcome, _WHITE) for outcome in looked]
 
     spaces = (embedder, PixelSpace.fit(roles.calibration))
     outside = [judged(probe) for space in spaces for probe in black_box_probes(space, synthetic, roles)]
     found += metrics(_BLACK, outside[:1], split)
     rows += [(outcome, _BLACK if place == 0 else None) for place, outcome in enumerate(outside)]
-    return _result(found, split, rows, missing, started)
+    return _result(found, split, rows, missing, started, told)
 
 
 def _sets(private: ImageSet, roles: Roles, synthetic: ImageSet) -> dict[str, ImageSet]:
@@ -171,6 +181,7 @@ def _result(
     rows: Sequence[tuple[Outcome, str | None]],
     missing: Sequence[Mapping[str, str]],
     started: float,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> AuditResult:
     return AuditResult(
         name="membership",
@@ -179,7 +190,8 @@ def _result(
             "split": split_evidence(split),
             "probes": detected([evidence(outcome, metric) for outcome, metric in rows]),
             "not_tested": [dict(row) for row in missing],
+            **told,
         },
-        public=("split", "probes", "not_tested"),
+        public=("split", "probes", "not_tested", *told),
         seconds=time.perf_counter() - started,
     )

@@ -22,11 +22,13 @@ from audits.membership.probe import Arm, Scores
 from audits.membership.verdict import FPR, SMALLEST, Outcome, compare
 from synguard.metrics.ranks import auc, auc_columns, tpr_at_fpr
 
-__all__ = ["Table", "ensemble", "nested_scores"]
+__all__ = ["ENSEMBLE", "Table", "ensemble", "nested_scores"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+ENSEMBLE = "ensemble"
+"""Its name, before that of the weights."""
 FOLDS = 5
 PULLS = (0.03, 0.3, 3.0, 30.0, np.inf)
 """Strengths of the pull towards the equal-weight mean, in units of a figure's mean variance; at infinity it is that mean."""
@@ -59,7 +61,7 @@ def ensemble(
         f"equal-weight mean; pull chosen and score given by nested cross-validation by patient, {FOLDS} folds each, weights "
         f"{weights}. Intervals at least as wide as those of the whole procedure repeated on resampled patients."
     )
-    named = {"name": f"ensemble ({weights})", "access": "white box", "method": method}
+    named = {"name": f"{ENSEMBLE} ({weights})", "access": "white box", "method": method}
     enough = min(len(np.unique(codes[member])), len(np.unique(codes[~member]))) >= SMALLEST and np.isfinite(values).all()
     folds = np.random.default_rng([seed, 0xF01D]).permutation(len(names))[codes] % FOLDS**2
     score = nested_scores(values, member[:, None], folds, prior)[:, 0] if enough else values @ prior

@@ -83,6 +83,8 @@ class Outcome:
     """Passes through the model an image, where it was asked."""
     seconds: float = 0.0
     """Spent on all images."""
+    scores: tuple[Floats, Floats] | None = None
+    """Of every member and non-member, where they can be used."""
 
 
 def judge(probe: Probe, members: Arm, nonmembers: Arm, *, resamples: int, seed: int) -> Outcome:
@@ -117,11 +119,12 @@ def compare(
         # It would measure exactly a half without any spread, and pass.
         note = f"probe {base['name']}: found one and the same score for all images"
         return Outcome(**base, state="error", tpr_state="error", note=note)
+    scores = (inside.score, outside.score)
     fewest = min(base["member_patients"], base["nonmember_patients"])
     if fewest < SMALLEST:
         note = f"probe {base['name']}: found {fewest} patients on a side, expected at least {SMALLEST}"
-        return Outcome(**base, state="insufficient", tpr_state="insufficient", note=note)
-    return Outcome(**base, **_figures(inside, outside, patients, resamples, seed))
+        return Outcome(**base, state="insufficient", tpr_state="insufficient", note=note, scores=scores)
+    return Outcome(**base, **_figures(inside, outside, patients, resamples, seed), scores=scores)
 
 
 def _figures(

@@ -11,7 +11,7 @@ import pandas as pd
 
 import reports
 from audits import autoencoder, disclosure, epsilon, fidelity, labels, membership, memorisation
-from audits.epsilon import Spent
+from audits.epsilon import Drawn, Spent
 from audits.membership import Reference
 from synguard.config import RunConfig
 from synguard.data.images import ImageSet
@@ -83,6 +83,7 @@ def audit_results(
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,
+            delta=None if isinstance(material.drawn, Drawn) else epsilon.delta_of(spent, material.private),
         ),
         "epsilon": lambda: epsilon.run(
             material.private,
@@ -92,7 +93,6 @@ def audit_results(
             conditions=material.schema,
             denoiser=inside.denoiser,
             closed=inside.why_not,
-            split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,
         ),

@@ -7,7 +7,6 @@ import pytest
 
 from audits import epsilon
 from audits.epsilon import Drawn, Spent
-from audits.membership import validity
 from synguard.config import MembershipConfig
 from synguard.data.canaries import Canaries
 from synguard.governance.gate import decide
@@ -41,12 +40,11 @@ def scene():
     coins = coins_for(made.private, 160)
     drawn = Drawn(coins.put_in(made.private), coins.left_out(made.private), coins.commitment)
     trained = coins.trained_on(made.private)
-    split = validity(trained, made.roles, config=CONFIG, seed=1)
-    return made, trained, drawn, split
+    return made, trained, drawn
 
 
 def audited(scene, leak, *, drawn=None, spent="the model was trained without differential privacy", **more):
-    made, trained, coins, split = scene
+    made, trained, coins = scene
     denoiser = LeakyDenoiser(remember(trained), {"ema": leak, "raw": leak}, weights=("ema", "raw"))
     given = {
         "drawn": coins if drawn is None else drawn,
@@ -54,7 +52,6 @@ def audited(scene, leak, *, drawn=None, spent="the model was trained without dif
         "conditions": None,
         "denoiser": denoiser,
         "closed": "",
-        "split": split,
         "config": CONFIG,
         "seed": 1,
     }
@@ -65,7 +62,6 @@ def audited(scene, leak, *, drawn=None, spent="the model was trained without dif
 LOWER, UPPER = ("membership.epsilon_lower_bound", None), ("training.epsilon_upper_bound", None)
 GAUSSIAN = ("membership.epsilon_lower_bound", "gaussian")
 STEINKE = ("membership.epsilon_lower_bound", "steinke")
-EQUIVALENT = ("membership.epsilon_equivalent", None)
 
 
 def test_canaries_prove_a_planted_leak(scene):
@@ -101,26 +97,10 @@ def test_figures_do_not_depend_on_the_order_of_the_canaries(scene):
     assert audited(scene, 0.4)[0][LOWER].value == audited(scene, 0.4, drawn=turned)[0][LOWER].value
 
 
-def test_without_coins_there_is_an_equivalent_that_says_what_it_is(scene):
+def test_without_coins_there_is_no_bound_and_the_reason(scene):
     found, result = audited(scene, 0.9, drawn="the training drew no canaries")
     assert (found[LOWER].state, found[LOWER].note) == ("not_tested", "the training drew no canaries")
-    equal = found[EQUIVALENT]
-    assert equal.value > 1
-    assert equal.note.startswith("not a bound: no coin decided")
-    assert equal.n == 2 * len(set(scene[0].roles.evaluation.patients))
-    assert set(result.evidence) == {"delta", "upper", "equivalent"}
-    assert EQUIVALENT not in audited(scene, 0.9)[0]
-
-
-def test_the_equivalent_of_a_split_that_can_be_told_apart_is_invalid():
-    pixels = np.concatenate([np.full((200, 16, 16, 3), 90, np.uint8), np.full((600, 16, 16, 3), 110, np.uint8)])
-    pixels = (pixels + np.random.default_rng(0).integers(-20, 20, pixels.shape)).astype(np.uint8)
-    made = world(members=200, each=100, synthetic=300, pixels=pixels)
-    split = validity(made.private, made.roles, config=CONFIG, seed=1)
-    assert split.state == "invalid"
-    found, _ = audited((made, made.private, None, split), 0.5, drawn="the training drew no canaries")
-    assert found[EQUIVALENT].state == "invalid"
-    assert split.reason in found[EQUIVALENT].note
+    assert set(result.evidence) == {"delta", "upper"}
 
 
 def test_few_canaries_are_too_little_evidence(scene):
@@ -138,8 +118,6 @@ def test_scores_that_are_not_finite_are_an_error(scene):
     assert found[LOWER].state == "error"
     assert found[LOWER].value is None
     assert "not finite" in found[LOWER].note
-    found, _ = audited(scene, 0.0, denoiser=spoilt, drawn="the training drew no canaries")
-    assert found[EQUIVALENT].state == "error"
 
 
 def test_without_a_model_nothing_is_tested(scene):

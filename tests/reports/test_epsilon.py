@@ -16,8 +16,8 @@ LOWER = {
 }
 
 
-def words(said, *, public=False):
-    found = evidence.epsilon({"epsilon": {"delta": 1e-4} | said})
+def words(said, *, public=False, membership=None):
+    found = evidence.epsilon({"epsilon": {"delta": 1e-4} | said, "membership": membership or {}})
     found = allow.epsilon(found) if public else found
     made = sections.epsilon(found, Numbers(coarse=public))
     parts = [made[0].lead] if made else []
@@ -47,7 +47,8 @@ def test_a_refuted_bound_is_called_void():
 
 
 def test_an_equivalent_is_never_called_a_bound():
-    said = words({"upper": {"reason": "not private"}, "equivalent": {"epsilon": 0.73, "patients": 300, "state": "invalid"}})
+    equal = {"epsilon": 0.73, "patients": 300, "state": "invalid"}
+    said = words({"upper": {"reason": "not private"}}, membership={"equivalent": equal})
     assert "Epsilon equivalent invalid" in said
     assert "No coins decided who took part, so there is no lower bound." in said
     assert "At least" not in said
