@@ -110,7 +110,7 @@ def demo_config(seed: int) -> dict[str, object]:
             "denoiser": {"widths": [32, 64, 128], "steps": 1300, "batch_size": 32, "learning_rate": 1e-3},
             "sampling": {"steps": 12, "guidance": 3.5, "batch_size": 250},
         },
-        # Fewer members, levels and draws than by default: on two cores the white-box probes would take as long as the training.
+        # Fewer members, levels and draws than by default: on two cores the probes would take as long as the training.
         "audits": {
             "labels": {"steps": 500},
             "membership": {"max_members": 1000, "noise_levels": [0.1, 0.3, 0.6], "draws": 1},
