@@ -27,7 +27,7 @@ from audits.membership.difficulty import Difficulty
 from audits.membership.equivalent import FEWEST
 from audits.membership.probe import Arm, Roles, Schema
 from audits.membership.statistics import Statistic, measure
-from audits.membership.target import Target
+from audits.membership.target import Shown, Target
 from synguard.config import MembershipConfig
 from synguard.data.images import ImageSet
 from synguard.metrics.one_run import PLANS, Form, OneRun, best_possible, default_delta, lower_bound
@@ -135,12 +135,12 @@ class _Scorer:
         images = inside.joined(outside, "canaries")
         arm = Arm.of(images, self.schema)
         scores = np.zeros((len(self.statistics), len(images)))
+        seen, unseen = (Shown.of(one, self.denoiser, self.turns) for one in (arm, self.calibration))
         for weights in self.denoiser.weights:
             target = Target(self.denoiser, weights, self.turns)
-            seen, unseen = list(target.blocks(arm)), list(target.blocks(self.calibration))
             for row, statistic in enumerate(self.statistics):
-                known = measure(statistic, target, unseen, self.calibration)
-                found = measure(statistic, target, seen, arm)
+                known = measure(statistic, target, unseen)
+                found = measure(statistic, target, seen)
                 beyond = Difficulty.fit(known.beside, known.figures).standardise(found.beside, found.figures)
                 scores[row] -= beyond.mean(axis=1) / len(self.denoiser.weights)
         names, codes = np.unique(images.patients, return_inverse=True)

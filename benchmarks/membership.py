@@ -5,7 +5,7 @@
 Needs HAM10000 (--data, else SYNGUARD_TEST_DATA, else ../shared/data beside the checkout). Lesions are drawn at random into
 members and holdout, so that nothing but the training tells them apart, and one set of members trains every arm: `overfit`
 sees each image hundreds of times, `generalised` a few times and turned, `dp` with differential privacy at epsilon 8,
-`untrained` not at all. Where this version cannot train privately, `dp` is left out, and that is said.
+`untrained` not at all.
 
 First table: AUC with its 95 % interval by patient for every probe and arm, the worse of the averaged and the raw weights, as
 the gate takes it; passes through the denoiser an image, and seconds for all images of three roles. Second table: the single
@@ -36,7 +36,7 @@ from audits.membership.losses import ConditionGap, MultiStepLoss
 from audits.membership.probe import Arm, Scores
 from audits.membership.queries import Pia, SecMi, SimA
 from audits.membership.statistics import Measured, Statistic, measure
-from audits.membership.target import Block, Target, common_noise
+from audits.membership.target import Block, Shown, Target, common_noise
 from audits.membership.verdict import Outcome, compare
 from audits.membership.white_box import Calibrated, probe
 from generation.folder import digest_of
@@ -83,16 +83,11 @@ def main() -> None:
     )
     reference = None
     if not args.no_reference:
-        folder = trained("generalised", replace_private(material, material.roles.reference), args)
-        assert folder is not None
+        folder = trained("generalised", replace(material, private=material.roles.reference), args)
         reference = Reference(LatentDiffusion.load(folder, device=args.device), "trained on the reference role")
     found: dict[str, tuple[list[Outcome], list[Outcome]]] = {}
     for name in args.arms:
-        folder = trained(name, material, args)
-        if folder is None:
-            print(f"{name}: left out, since this version does not train privately\n")
-            continue
-        model = LatentDiffusion.load(folder, device=args.device)
+        model = LatentDiffusion.load(trained(name, material, args), device=args.device)
         found[name] = (audited(model, material, config, reference, args.seed), at_equal_cost(model, material, args))
     print(table("Every probe, worse of all weights", {name: rows for name, (rows, _) in found.items()}))
     print(table(f"Published probes and the ensemble, {BUDGET} passes", {name: rows for name, (_, rows) in found.items()}))
@@ -127,17 +122,10 @@ def read(data: Path, size: int, members: int, holdout: int, seed: int) -> Materi
     return Material(made("private"), split_holdout(made("holdout"), seed))
 
 
-def replace_private(material: Material, images: ImageSet) -> Material:
-    """The same holdout with other images to train on."""
-    return replace(material, private=images)
-
-
-def trained(arm: str, material: Material, args: argparse.Namespace) -> Path | None:
-    """The pipeline folder of an arm, trained once; None for an arm that this version cannot train."""
+def trained(arm: str, material: Material, args: argparse.Namespace) -> Path:
+    """The pipeline folder of an arm, trained once."""
     settings = ARMS[arm]
     special = {key: settings[key] for key in ("private",) if key in settings}
-    if not set(special) <= set(GeneratorConfig.model_fields):
-        return None
     passes = settings["passes"] if args.passes is None else settings["passes"] * args.passes / 100
     steps = max(1, round(passes * len(material.private) / args.batch_size))
     still = {"steps": 1, "learning_rate": 1e-9} if settings["passes"] == 0 else {}
@@ -175,13 +163,12 @@ def audited(
     """One outcome a probe: that of the weights with the larger bound."""
     calibration, members, nonmembers = roles_of(material)
     chosen = choose(model, calibration, config, reference=reference, seed=seed)
+    shown = [Shown.of(arm, model, turns_of(model, config)) for arm in (calibration, members, nonmembers)]
     by_weights = [
         probe(
             chosen.statistics,
             Target(model, weights, turns_of(model, config)),
-            calibration,
-            members,
-            nonmembers,
+            *shown,
             resamples=config.resamples,
             seed=seed,
         )
@@ -231,13 +218,11 @@ def at_equal_cost(model: Denoiser, material: Material, args: argparse.Namespace)
     ]
     # One turn, so that each costs what it says.
     target = Target(model, model.weights[0])
-    blocks = {id(arm): list(target.blocks(arm)) for arm in (calibration, members, nonmembers)}
+    shown = [Shown.of(arm, model) for arm in (calibration, members, nonmembers)]
     outcomes, tables, spent = [], [], 0.0
     for statistic in (*published, *parts):
         begun = time.perf_counter()
-        unseen, inside, outside = (
-            measure(statistic, target, blocks[id(arm)], arm) for arm in (calibration, members, nonmembers)
-        )
+        unseen, inside, outside = (measure(statistic, target, arm) for arm in shown)
         seconds = time.perf_counter() - begun
         if statistic in parts:
             fitted = Calibrated.of(statistic, target, unseen)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Gallery", "Successes", "infer", "link", "nearest", "search_radius", "single_out"]
+from synguard.metrics.distances import nearest, squared_distances
+
+__all__ = ["Gallery", "Successes", "infer", "link", "search_radius", "single_out"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -62,7 +64,7 @@ def search_radius(calibration: Gallery, alarms: float) -> float:
     nearest_other = np.empty(len(first))
     for start in range(0, len(first), _BLOCK):
         rows = first[start : start + _BLOCK]
-        squares = _squares(calibration.features[rows], calibration.features)
+        squares = squared_distances(calibration.features[rows], calibration.features)
         squares[calibration.patients[rows, None] == calibration.patients] = np.inf
         nearest_other[start : start + _BLOCK] = squares.min(axis=1)
     return float(np.sqrt(np.quantile(nearest_other, alarms, method="lower")))
@@ -121,17 +123,6 @@ def infer(
     return Successes(attack=hits[0], control=hits[1], naive=float((private[1] == commonest).mean()))
 
 
-def nearest(queries: Floats, targets: Floats) -> tuple[Integers, Floats]:
-    """Which target (n,) is nearest to each query, and its distance (n,). The first of several at one distance."""
-    places, distances = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
-    for start in range(0, len(queries), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        squares = _squares(queries[rows], targets)
-        places[rows] = squares.argmin(axis=1)
-        distances[rows] = np.linalg.norm(queries[rows] - targets[places[rows]], axis=1)
-    return places, distances
-
-
 def _alone_in_groups(crowd: Gallery, predicates: Gallery, radius: float, size: int, rng: np.random.Generator) -> Mask:
     """Who is singled out (p,), in random groups of `size` patients; the last group is filled up from the others."""
     found = np.zeros(crowd.people, dtype=bool)
@@ -158,7 +149,7 @@ def _alone(group: Gallery, predicates: Gallery, radius: float) -> Mask:
     found = np.zeros(group.people, dtype=bool)
     for start in range(0, len(predicates.features), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        near = _squares(predicates.features[rows], features) <= radius**2
+        near = squared_distances(predicates.features[rows], features) <= radius**2
         asked = predicates.labels[rows, None]
         agrees = (asked == labels) | (asked == UNKNOWN) | (labels == UNKNOWN)
         for matches in (near, near & agrees):
@@ -166,9 +157,3 @@ def _alone(group: Gallery, predicates: Gallery, radius: float) -> Mask:
             single = people.sum(axis=1) == 1
             found |= people[single].any(axis=0)
     return found
-
-
-def _squares(queries: Floats, targets: Floats) -> Floats:
-    """Squared distances (n, m)."""
-    squares = np.square(queries).sum(axis=1)[:, None] + np.square(targets).sum(axis=1) - 2 * queries @ targets.T
-    return np.asarray(np.maximum(squares, 0), dtype=np.float64)

@@ -35,7 +35,7 @@ from audits.membership.equivalent import equivalent
 from audits.membership.neighbourhood import black_box_probes
 from audits.membership.probe import Arm, Probe, Roles, Schema, sample_patients
 from audits.membership.split import Validity, assess
-from audits.membership.target import Target
+from audits.membership.target import Shown, Target
 from audits.membership.verdict import Outcome, evidence, judge, metrics, not_tested, split_evidence, split_metrics
 from audits.membership.white_box import probe
 from synguard.config import MembershipConfig
@@ -139,15 +139,14 @@ def run(
         chosen = choose(denoiser, calibration, config, reference=reference, seed=seed)
         missing += [{"access": "white box", "probe": name, "reason": reason} for name, reason in chosen.left_out]
         turns = turns_of(denoiser, config)
+        shown = [Shown.of(arm, denoiser, turns) for arm in (calibration, members, nonmembers)]
         looked = [
             outcome
             for weights in denoiser.weights
             for outcome in probe(
                 chosen.statistics,
                 Target(denoiser, weights, turns),
-                calibration,
-                members,
-                nonmembers,
+                *shown,
                 resamples=config.resamples,
                 seed=seed,
             )

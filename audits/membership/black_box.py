@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from audits.membership.features import shrink
 from audits.membership.probe import Access, Arm, Scores
 from audits.spaces import embed_all
 from synguard.data.images import ImageSet
+from synguard.metrics.distances import nearest
 from synguard.protocols import Embedder, Images
 
-__all__ = ["NearestNeighbour", "PixelSpace", "nearest_distances"]
+__all__ = ["InSpace", "NearestNeighbour", "PixelSpace"]
 
 Floats = NDArray[np.float64]
 _BLOCK = 1000
@@ -55,27 +57,35 @@ class PixelSpace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NearestNeighbour:
-    """Calibrated nearest-neighbour distance in one feature space."""
+class InSpace:
+    """What all probes on the images alone share: a feature space, and where the synthetic images lie in it (n, d)."""
 
+    kind: ClassVar[str]
     space: Embedder
     synthetic: Floats
+
+    @property
+    def name(self) -> str:
+        """Name with the feature space."""
+        return f"{self.kind} ({self.space.name})"
+
+    @property
+    def access(self) -> Access:
+        """Needs the released images only."""
+        return "black box"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearestNeighbour(InSpace):
+    """Calibrated nearest-neighbour distance in one feature space."""
+
+    kind: ClassVar[str] = "nearest neighbour"
     reference: Floats
 
     @classmethod
     def fit(cls, space: Embedder, synthetic: ImageSet, reference: ImageSet) -> NearestNeighbour:
         """Embed the two sets that images are measured against."""
         return cls(space, embed_all(space, synthetic.pixels), embed_all(space, reference.pixels))
-
-    @property
-    def name(self) -> str:
-        """Name with the feature space."""
-        return f"nearest neighbour ({self.space.name})"
-
-    @property
-    def access(self) -> Access:
-        """Needs the released images only."""
-        return "black box"
 
     @property
     def method(self) -> str:
@@ -88,36 +98,10 @@ class NearestNeighbour:
     def scores(self, arm: Arm) -> Scores:
         """Higher where the nearest synthetic image is nearer than the nearest unseen real one would make expect."""
         features = embed_all(self.space, arm.pixels)
-        near, background = nearest_distances(features, self.synthetic), nearest_distances(features, self.reference)
+        near, background = nearest(features, self.synthetic)[1], nearest(features, self.reference)[1]
         total = near + background
         relative = np.divide(background - near, total, out=np.zeros_like(total), where=total != 0)
         return Scores(relative, {"uncalibrated": -near})
-
-
-def nearest_distances(queries: Floats, targets: Floats) -> Floats:
-    """Euclidean distance (n,) from each query to its nearest target. NaN where a query or any target is not finite."""
-    if not np.isfinite(targets).all():
-        return np.full(len(queries), np.nan)
-    usable = np.isfinite(queries).all(axis=1)
-    if not usable.all():
-        distances = np.full(len(queries), np.nan)
-        distances[usable] = nearest_distances(queries[usable], targets)
-        return distances
-    squares = np.square(targets).sum(axis=1)
-    result = np.empty(len(queries))
-    for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK]
-        best, least = np.zeros(len(block), dtype=np.int64), np.full(len(block), np.inf)
-        for first in range(0, len(targets), 10 * _BLOCK):
-            part = slice(first, first + 10 * _BLOCK)
-            partial = squares[part] - 2 * block @ targets[part].T
-            place = partial.argmin(axis=1)
-            found = partial[np.arange(len(block)), place]
-            nearer = found < least
-            best[nearer], least[nearer] = place[nearer] + first, found[nearer]
-        # Expanding the square cancels badly near zero, where copies are, so the winner is measured anew.
-        result[start : start + _BLOCK] = np.linalg.norm(block - targets[best], axis=1)
-    return result
 
 
 def _thumbnails(pixels: Images) -> Floats:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audits.membership.statistics import TINY, Measured
-from audits.membership.target import Block, Latents, Target
+from audits.membership.target import Block, Latents, Target, encoded
 from synguard.errors import InputError
 from synguard.protocols import Denoiser
 
@@ -103,7 +103,8 @@ class ReferenceLoss:
     def measure(self, target: Target, block: Block) -> Measured:
         """Differences of log errors (n, levels), and beside them the reference's log errors."""
         mine = _log_errors(target, block, block.conditions, self.levels, self.noise)
-        seen = Block(block.pixels, self.reference.latents(block.pixels), block.conditions)
+        latents = encoded(self.reference.model, block.pixels, self.reference.turns)
+        seen = Block(block.pixels, latents, block.conditions)
         theirs = _log_errors(self.reference, seen, block.conditions, self.levels, self.noise)
         return Measured(mine - theirs, theirs)
 

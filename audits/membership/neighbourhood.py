@@ -17,15 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from audits.membership.black_box import NearestNeighbour, nearest_distances
-from audits.membership.probe import Access, Arm, Probe, Roles, Scores
+from audits.membership.black_box import InSpace, NearestNeighbour
+from audits.membership.probe import Arm, Probe, Roles, Scores
 from audits.spaces import Remembered, embed_all
 from synguard.data.images import ImageSet
+from synguard.metrics.distances import nearest
 from synguard.protocols import Embedder
 
 __all__ = ["ClosestRecord", "DensityRatio", "MonteCarlo", "black_box_probes"]
@@ -39,26 +41,15 @@ _NEAREST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClosestRecord:
+class ClosestRecord(InSpace):
     """Distance to the nearest synthetic image, uncalibrated."""
 
-    space: Embedder
-    synthetic: Floats
+    kind: ClassVar[str] = "closest record"
 
     @classmethod
     def fit(cls, space: Embedder, synthetic: ImageSet) -> ClosestRecord:
         """Embed what distances are measured to."""
         return cls(space, embed_all(space, synthetic.pixels))
-
-    @property
-    def name(self) -> str:
-        """Name with the feature space."""
-        return f"closest record ({self.space.name})"
-
-    @property
-    def access(self) -> Access:
-        """Needs the released images only."""
-        return "black box"
 
     @property
     def method(self) -> str:
@@ -70,15 +61,14 @@ class ClosestRecord:
 
     def scores(self, arm: Arm) -> Scores:
         """Higher where the nearest synthetic image is nearer."""
-        return Scores(-nearest_distances(embed_all(self.space, arm.pixels), self.synthetic))
+        return Scores(-nearest(embed_all(self.space, arm.pixels), self.synthetic)[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MonteCarlo:
+class MonteCarlo(InSpace):
     """Synthetic images within a radius, weighted by nearness, less real ones."""
 
-    space: Embedder
-    synthetic: Floats
+    kind: ClassVar[str] = "Monte Carlo"
     reference: Floats
     radius: float
 
@@ -86,19 +76,9 @@ class MonteCarlo:
     def fit(cls, space: Embedder, synthetic: ImageSet, reference: ImageSet, calibration: ImageSet) -> MonteCarlo:
         """The radius is the median distance from calibration images to the nearest synthetic one (Hilprecht et al.)."""
         made = embed_all(space, synthetic.pixels)
-        radius = float(np.median(nearest_distances(embed_all(space, calibration.pixels), made)))
+        radius = float(np.median(nearest(embed_all(space, calibration.pixels), made)[1]))
         # A space that sees nothing has a radius of 0; then all scores are 0, which is an error of its own.
         return cls(space, made, embed_all(space, reference.pixels), max(radius, 1e-12))
-
-    @property
-    def name(self) -> str:
-        """Name with the feature space."""
-        return f"Monte Carlo ({self.space.name})"
-
-    @property
-    def access(self) -> Access:
-        """Needs the released images only."""
-        return "black box"
 
     @property
     def method(self) -> str:
@@ -124,14 +104,13 @@ class MonteCarlo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DensityRatio:
+class DensityRatio(InSpace):
     """Log of the synthetic over the real density around an image."""
 
-    space: Embedder
+    kind: ClassVar[str] = "density ratio"
     centre: Floats
     axes: Floats
     """(dimension, k): principal axes, scaled so that calibration images vary by 1 along each."""
-    synthetic: Floats
     reference: Floats
 
     @classmethod
@@ -141,23 +120,13 @@ class DensityRatio:
         if not np.isfinite(base).all():
             # Nothing can be fitted; scores that are not finite are an error that names the probe.
             nothing = np.full((1, 1), np.nan)
-            return cls(space, np.full(base.shape[1], np.nan), np.zeros((base.shape[1], 1)), nothing, nothing)
+            return cls(space, nothing, np.full(base.shape[1], np.nan), np.zeros((base.shape[1], 1)), nothing)
         centre = base.mean(axis=0)
         _, sizes, vectors = np.linalg.svd(base - centre, full_matrices=False)
         kept = min(_COMPONENTS, max(1, int((sizes > 1e-9 * max(float(sizes[0]), 1e-300)).sum())))
         axes = vectors[:kept].T / np.maximum(sizes[:kept] / np.sqrt(max(len(base) - 1, 1)), 1e-12)
         made, real = (_along(embed_all(space, images.pixels), centre, axes) for images in (synthetic, reference))
-        return cls(space, centre, axes, made, real)
-
-    @property
-    def name(self) -> str:
-        """Name with the feature space."""
-        return f"density ratio ({self.space.name})"
-
-    @property
-    def access(self) -> Access:
-        """Needs the released images only."""
-        return "black box"
+        return cls(space, made, centre, axes, real)
 
     @property
     def method(self) -> str:

@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audits.membership.probe import Arm
-from audits.membership.target import Block, Target
+from audits.membership.target import Block, Shown, Target
 
 __all__ = ["TINY", "Measured", "Statistic", "measure"]
 
@@ -57,9 +56,9 @@ class Statistic(Protocol):
         ...
 
 
-def measure(statistic: Statistic, target: Target, blocks: list[Block], arm: Arm) -> Measured:
+def measure(statistic: Statistic, target: Target, shown: Shown) -> Measured:
     """The figures of a whole arm, with its looks beside them."""
-    parts = [statistic.measure(target, block) for block in blocks]
+    parts = [statistic.measure(target, block) for block in shown.blocks]
     beside = [part.beside for part in parts if part.beside.size]
-    looks = [arm.looks, np.concatenate(beside)] if beside else [arm.looks]
+    looks = [shown.arm.looks, np.concatenate(beside)] if beside else [shown.arm.looks]
     return Measured(np.concatenate([part.figures for part in parts]), np.concatenate(looks, axis=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from synguard.data.turns import turned
 from synguard.errors import InputError
 from synguard.protocols import Denoiser, Images, OpenDenoiser
 
-__all__ = ["Block", "Latents", "Target", "common_noise"]
+__all__ = ["Block", "Latents", "Shown", "Target", "common_noise", "encoded"]
 
 Latents = NDArray[np.float32]
 _BLOCK = 250
@@ -43,27 +42,35 @@ class Target:
         """The model where it can be asked at any point and differentiated; None where it only tells its errors."""
         return self.model if isinstance(self.model, OpenDenoiser) else None
 
-    def blocks(self, arm: Arm) -> Iterator[Block]:
-        """The arm in blocks, encoded."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """An arm as a model sees it, in blocks. Encoded once: the autoencoder is the same for all weights of the denoiser."""
+
+    arm: Arm
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, arm: Arm, model: Denoiser, turns: tuple[int, ...] = (0,)) -> Shown:
+        """The arm in these turns; InputError where the model's denoiser takes other latents than its autoencoder makes."""
+        blocks = []
         for start in range(0, len(arm), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            pixels = arm.pixels[rows]
             conditions = None if arm.conditions is None else arm.conditions.iloc[rows].reset_index(drop=True)
-            yield Block(pixels, self.latents(pixels), conditions)
+            blocks.append(Block(arm.pixels[rows], encoded(model, arm.pixels[rows], turns), conditions))
+        return cls(arm, tuple(blocks))
 
-    def latents(self, pixels: Images) -> tuple[Latents, ...]:
-        """Images (n, s, s, 3) as the model sees them, by turn; InputError where its denoiser takes others than it makes."""
-        return tuple(self._encoded(turned(pixels, turn)) for turn in self.turns)
 
-    def _encoded(self, pixels: Images) -> Latents:
-        latents = self.model.encode(pixels)
-        if latents.shape[1:] != self.model.latent_shape:
-            raise InputError.of(
-                f"the model's latents of images of {pixels.shape[1]} pixels",
-                " x ".join(map(str, latents.shape[1:])),
-                f"{' x '.join(map(str, self.model.latent_shape))}, as its denoiser takes them",
-            )
-        return latents
+def encoded(model: Denoiser, pixels: Images, turns: tuple[int, ...] = (0,)) -> tuple[Latents, ...]:
+    """Images (n, s, s, 3) as the model sees them, by turn; InputError where its denoiser takes others than it makes."""
+    found = tuple(model.encode(turned(pixels, turn)) for turn in turns)
+    if found[0].shape[1:] != model.latent_shape:
+        raise InputError.of(
+            f"the model's latents of images of {pixels.shape[1]} pixels",
+            " x ".join(map(str, found[0].shape[1:])),
+            f"{' x '.join(map(str, model.latent_shape))}, as its denoiser takes them",
+        )
+    return found
 
 
 def common_noise(model: Denoiser, draws: int, seed: int) -> Latents:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from audits.membership.difficulty import Difficulty
 from audits.membership.ensemble import Table, ensemble
-from audits.membership.probe import Arm, Scores
+from audits.membership.probe import Scores
 from audits.membership.statistics import Measured, Statistic, measure
-from audits.membership.target import Target
+from audits.membership.target import Shown, Target
 from audits.membership.verdict import Outcome, compare
 
 __all__ = ["Calibrated", "probe"]
@@ -69,29 +69,28 @@ class Calibrated:
 def probe(
     statistics: Sequence[Statistic],
     target: Target,
-    calibration: Arm,
-    members: Arm,
-    nonmembers: Arm,
+    calibration: Shown,
+    members: Shown,
+    nonmembers: Shown,
     *,
     resamples: int,
     seed: int,
 ) -> list[Outcome]:
     """One outcome a statistic on one set of weights, and that of the ensemble last."""
-    blocks = {id(arm): list(target.blocks(arm)) for arm in (calibration, members, nonmembers)}
     outcomes, tables = [], []
     for statistic in statistics:
         begun = time.perf_counter()
-        unseen, inside, outside = (
-            measure(statistic, target, blocks[id(arm)], arm) for arm in (calibration, members, nonmembers)
-        )
+        unseen, inside, outside = (measure(statistic, target, shown) for shown in (calibration, members, nonmembers))
         seconds = time.perf_counter() - begun
         fitted = Calibrated.of(statistic, target, unseen)
         named = {"name": fitted.name, "access": "white box", "method": fitted.method}
-        found = compare(fitted.scores(inside), fitted.scores(outside), members, nonmembers, named, resamples, seed)
+        found = compare(fitted.scores(inside), fitted.scores(outside), members.arm, nonmembers.arm, named, resamples, seed)
         outcomes.append(replace(found, calls=statistic.calls(target), seconds=seconds))
         tables.append(Table(statistic.name, fitted.standardised(inside), fitted.standardised(outside)))
     begun = time.perf_counter()
     calls = sum(statistic.calls(target) for statistic in statistics)
-    together = ensemble(tables, members, nonmembers, weights=target.weights, calls=calls, resamples=resamples, seed=seed)
+    together = ensemble(
+        tables, members.arm, nonmembers.arm, weights=target.weights, calls=calls, resamples=resamples, seed=seed
+    )
     spent = sum(outcome.seconds for outcome in outcomes) + time.perf_counter() - begun
     return [*outcomes, replace(together, seconds=spent)]

@@ -17,11 +17,14 @@ __all__ = [
     "discriminant_scores",
     "frechet_distance",
     "kernel_distance",
+    "nearest",
     "neighbourhoods",
     "rank_auc",
+    "squared_distances",
 ]
 
 Floats = NDArray[np.float64]
+_BLOCK = 1000
 
 
 def frechet_distance(first: Floats, second: Floats) -> float:
@@ -73,7 +76,7 @@ def neighbourhoods(real: Floats, generated: Floats, neighbours: int = 5) -> Neig
     Each set needs more than `neighbours` rows.
     """
     _need(real, generated, rows=neighbours + 1)
-    across = _squared_distances(real, generated)
+    across = squared_distances(real, generated)
     real_reach = _reach(real, neighbours)
     inside = across < real_reach[:, None]
     return Neighbourhoods(
@@ -145,21 +148,45 @@ def block_jackknife(
     return whole, whole - reach, whole + reach
 
 
-def as_array(found: Neighbourhoods) -> Floats:
-    """Precision, recall, density, coverage as an array (4,)."""
-    return np.array(astuple(found), dtype=np.float64)
+def nearest(queries: Floats, targets: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Which target (n,) is nearest to each query, the first of several at one distance, and its Euclidean distance (n,).
+
+    The distance is NaN where the query or any target is not finite; the place is then 0.
+    """
+    places, distances = np.zeros(len(queries), dtype=np.int64), np.full(len(queries), np.nan)
+    if not np.isfinite(targets).all():
+        return places, distances
+    usable = np.flatnonzero(np.isfinite(queries).all(axis=1))
+    for start in range(0, len(usable), _BLOCK):
+        rows = usable[start : start + _BLOCK]
+        least = np.full(len(rows), np.inf)
+        for first in range(0, len(targets), 10 * _BLOCK):
+            squares = squared_distances(queries[rows], targets[first : first + 10 * _BLOCK])
+            found = squares.argmin(axis=1)
+            nearer = squares[np.arange(len(rows)), found] < least
+            places[rows[nearer]] = found[nearer] + first
+            least = np.minimum(least, squares.min(axis=1))
+        # Expanding the square cancels badly near zero, where copies are, so the winner is measured anew.
+        distances[rows] = np.linalg.norm(queries[rows] - targets[places[rows]], axis=1)
+    return places, distances
 
 
-def _squared_distances(first: Floats, second: Floats) -> Floats:
+def squared_distances(first: Floats, second: Floats) -> Floats:
+    """Squared Euclidean distances (n, m), never below 0."""
     first, second = first.astype(np.float64), second.astype(np.float64)
-    centre = first.mean(0)  # Distances do not change, and cancellation is milder near the origin.
+    centre = second.mean(0)  # Distances do not change, and cancellation is milder near the origin.
     first, second = first - centre, second - centre
     squares = (first**2).sum(1)[:, None] + (second**2).sum(1)[None, :] - 2.0 * first @ second.T
     return np.asarray(np.maximum(squares, 0.0), dtype=np.float64)
 
 
+def as_array(found: Neighbourhoods) -> Floats:
+    """Precision, recall, density, coverage as an array (4,)."""
+    return np.array(astuple(found), dtype=np.float64)
+
+
 def _reach(rows: Floats, neighbours: int) -> Floats:
-    distances = _squared_distances(rows, rows)
+    distances = squared_distances(rows, rows)
     np.fill_diagonal(distances, 0.0)
     return np.asarray(np.partition(distances, neighbours, axis=1)[:, neighbours], dtype=np.float64)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audits.membership import Reference
-from audits.membership.target import Target
+from audits.membership.target import encoded
 from synguard.config import RunConfig
 from synguard.data.splits import HoldoutRoles
 from synguard.errors import InputError
@@ -36,7 +36,7 @@ class Inside:
         """InputError, before any work, where a private image cannot be probed: latents or conditions do not fit."""
         if self.denoiser is None:
             return
-        latents = Target(self.denoiser, self.denoiser.weights[0]).latents(material.private.pixels[:1])[0]
+        latents = encoded(self.denoiser, material.private.pixels[:1])[0]
         conditions = material.private_conditions.iloc[:1].reset_index(drop=True)
         self.denoiser.errors(latents, conditions, level=0.5, noise=0 * latents[0], weights=self.denoiser.weights[0])
 

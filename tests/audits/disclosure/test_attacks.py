@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audits.disclosure.attacks import UNKNOWN, Gallery, infer, link, nearest, search_radius, single_out
+from audits.disclosure.attacks import UNKNOWN, Gallery, infer, link, search_radius, single_out
 
 
 def line(*places, patients=None, labels=None):
@@ -99,12 +99,3 @@ def test_an_attribute_is_that_of_the_nearest_image():
     assert found.attack.tolist() == [True, True, False]
     assert found.control.tolist() == [False, True]
     assert found.naive == pytest.approx(2 / 3)  # the commonest synthetic level is 2
-
-
-def test_nearest_is_that_of_all_distances():
-    rng = np.random.default_rng(0)
-    queries, targets = rng.normal(size=(600, 4)), rng.normal(size=(70, 4))
-    distances = np.linalg.norm(queries[:, None] - targets, axis=2)
-    places, found = nearest(queries, targets)
-    assert (places == distances.argmin(axis=1)).all()
-    assert found == pytest.approx(distances.min(axis=1))

@@ -8,19 +8,20 @@ import pytest
 from pydantic import ValidationError
 
 from audits.membership import run, validity
-from audits.membership.black_box import NearestNeighbour, PixelSpace, nearest_distances
+from audits.membership.black_box import NearestNeighbour, PixelSpace
 from audits.membership.difficulty import Difficulty
 from audits.membership.losses import MultiStepLoss
 from audits.membership.neighbourhood import ClosestRecord, DensityRatio, MonteCarlo
 from audits.membership.probe import Arm, Scores, sample_patients
 from audits.membership.split import Validity
 from audits.membership.statistics import measure
-from audits.membership.target import Target, common_noise
+from audits.membership.target import Shown, Target, common_noise
 from audits.membership.verdict import judge
 from audits.membership.white_box import Calibrated
 from synguard.config import AttributeConfig, MembershipConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.errors import InputError
+from synguard.metrics.distances import nearest
 from synguard.metrics.ranks import auc
 from tests.support.membership import LeakyDenoiser, Pixels, image_set, photographs, remember, world
 
@@ -256,8 +257,8 @@ def test_the_null_of_the_black_box_is_a_half_whatever_the_sizes():
     aucs = []
     for seed in range(40):
         order = np.random.default_rng([seed, 3]).permutation(1400)
-        near = nearest_distances(features[order[:900]], features[order[900:1300]])
-        background = nearest_distances(features[order[:900]], features[order[1300:]])
+        near = nearest(features[order[:900]], features[order[900:1300]])[1]
+        background = nearest(features[order[:900]], features[order[1300:]])[1]
         score = (background - near) / (background + near)
         aucs.append(auc(score[:600], score[600:]))
     assert abs(np.mean(aucs) - 0.5) < 4 * np.std(aucs) / np.sqrt(40)
@@ -281,18 +282,6 @@ def test_the_black_box_score_weighs_synthetic_against_reference():
     assert same.score == pytest.approx([0.0])
 
 
-def test_nearest_distances_are_exact_even_at_zero():
-    rng = np.random.default_rng(0)
-    targets, queries = rng.normal(1000, 1, (2300, 5)), rng.normal(1000, 1, (1100, 5))
-    queries[7] = targets[2200]
-    expected = np.sqrt(((queries[:, None] - targets[None]) ** 2).sum(-1)).min(1)
-    found = nearest_distances(queries, targets)
-    assert np.allclose(found, expected)
-    assert found[7] == 0
-    targets[3, 0] = np.nan
-    assert np.isnan(nearest_distances(queries, targets)).all()
-
-
 def test_the_pixel_space_is_the_same_for_the_same_images(clean):
     first, second = PixelSpace.fit(clean.roles.calibration), PixelSpace.fit(clean.roles.calibration)
     assert first.digest == second.digest
@@ -305,12 +294,12 @@ def test_scores_do_not_depend_on_the_other_images(clean):
     denoiser = LeakyDenoiser()
     target = Target(denoiser, "ema")
     statistic = MultiStepLoss((0.1, 0.4), common_noise(denoiser, 2, 0))
-    unseen = measure(statistic, target, list(target.blocks(calibration)), calibration)
+    unseen = measure(statistic, target, Shown.of(calibration, denoiser))
     loss = Calibrated.of(statistic, target, unseen)
     nearest = NearestNeighbour.fit(Pixels(), clean.synthetic, clean.roles.reference)
 
     def by_loss(arm):
-        return loss.scores(measure(loss.statistic, target, list(target.blocks(arm)), arm))
+        return loss.scores(measure(loss.statistic, target, Shown.of(arm, denoiser)))
 
     rows = np.array([390, 3, 251])
     roles, made = clean.roles, clean.synthetic

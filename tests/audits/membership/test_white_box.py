@@ -13,7 +13,7 @@ from audits.membership.ensemble import FOLDS, Table, ensemble, nested_scores
 from audits.membership.losses import ConditionGap, ReferenceLoss
 from audits.membership.probe import Arm
 from audits.membership.queries import CLEAN, MEAN_SIZE, Pia, SecMi, SimA
-from audits.membership.target import Block, Target, common_noise
+from audits.membership.target import Block, Shown, Target, common_noise
 from audits.membership.white_box import probe
 from synguard.config import AttributeConfig, MembershipConfig
 from synguard.data.conditions import ConditionSchema
@@ -35,7 +35,8 @@ def looked(drawn, model, config=CONFIG, reference=None, schema=None):
     calibration, members, nonmembers = arms(drawn, schema)
     chosen = choose(model, calibration, config, reference=reference, seed=0)
     target = Target(model, model.weights[0], turns_of(model, config))
-    found = probe(chosen.statistics, target, calibration, members, nonmembers, resamples=200, seed=0)
+    shown = (Shown.of(arm, model, target.turns) for arm in (calibration, members, nonmembers))
+    found = probe(chosen.statistics, target, *shown, resamples=200, seed=0)
     return {outcome.name.partition(" (")[0]: outcome for outcome in found}
 
 
@@ -79,7 +80,7 @@ def test_calls_are_counted_by_asking(drawn):
         target = Target(model, "ema", turns)
         config = CONFIG.model_copy(update={"probes": ("loss", "sima", "pia", "pian", "secmi", "autoencoder")})
         for statistic in choose(model, calibration, config, reference=None, seed=0).statistics:
-            block = next(target.blocks(calibration))
+            block = Shown.of(calibration, model, turns).blocks[0]
             asked.clear()
             statistic.measure(target, block)
             assert sum(asked) == statistic.calls(target) * len(block.pixels), statistic.name
@@ -182,7 +183,7 @@ def test_a_reference_of_another_latent_size_is_refused(drawn):
 def test_a_model_whose_latents_its_denoiser_does_not_take_is_refused(drawn):
     model = LeakyDenoiser(latent_shape=(3, 16, 16))
     with pytest.raises(InputError, match="of images of 16 pixels: found 3 x 8 x 8, expected 3 x 16 x 16, as its denoiser"):
-        list(Target(model, "ema").blocks(arms(drawn)[0]))
+        Shown.of(arms(drawn)[0], model)
 
 
 SCHEMA = ConditionSchema((AttributeConfig(name="grade", kind="ordinal", levels=("0", "1", "2")),))

@@ -14,8 +14,10 @@ from synguard.metrics.distances import (
     discriminant_scores,
     frechet_distance,
     kernel_distance,
+    nearest,
     neighbourhoods,
     rank_auc,
+    squared_distances,
 )
 
 
@@ -184,3 +186,31 @@ def test_jackknife_interval_of_a_mean_covers() -> None:
         assert low[0] < value[0] < high[0]
         covered.append(low[0] <= 0.5 <= high[0])
     assert 0.9 < np.mean(covered) < 0.99
+
+
+def test_nearest_is_exact_even_at_zero():
+    rng = np.random.default_rng(0)
+    targets, queries = rng.normal(1000, 1, (2300, 5)), rng.normal(1000, 1, (1100, 5))
+    queries[7] = targets[2200]
+    every = np.sqrt(((queries[:, None] - targets[None]) ** 2).sum(-1))
+    places, found = nearest(queries, targets)
+    assert np.allclose(found, every.min(1))
+    assert (places == every.argmin(1)).all()
+    assert found[7] == 0
+    assert np.allclose(squared_distances(queries[:50], targets), every[:50] ** 2)
+
+
+def test_nearest_searches_all_targets_and_takes_the_first_of_equals():
+    # More targets than are looked at at a time, and the same one again behind them.
+    targets = np.arange(25_000.0)[:, None]
+    targets[24_000] = targets[3]
+    places, found = nearest(np.array([[3.0], [23_999.2], [10_000.4]]), targets)
+    assert places.tolist() == [3, 23_999, 10_000]
+    assert found == pytest.approx([0.0, 0.2, 0.4])
+
+
+def test_nearest_of_what_is_not_finite_is_not_a_number():
+    queries, targets = np.array([[0.0], [np.inf], [2.0]]), np.array([[1.0], [2.5]])
+    assert np.array_equal(nearest(queries, targets)[1], [1.0, np.nan, 0.5], equal_nan=True)
+    targets[0, 0] = np.nan
+    assert np.isnan(nearest(queries, targets)[1]).all()
