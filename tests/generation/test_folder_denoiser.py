@@ -1,9 +1,5 @@
 """Denoisers made elsewhere, held against plain computations with the parts themselves."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,17 +10,8 @@ from generation.gradients import gradient_norms
 from generation.schedule import FLOW, Schedule
 from synguard.errors import InputError
 from synguard.protocols import OpenDenoiser
+from tests.support import layouts
 
-
-def _layouts():
-    spec = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("layouts.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["layouts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-LAYOUTS = _layouts()
 PROMPTS = pd.DataFrame({"dx": ["nv", "mel", "nv"]})
 LEVEL = 0.4
 
@@ -37,7 +24,7 @@ def images():
 @pytest.fixture(scope="module")
 def by_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sd")
-    return LAYOUTS.stable_diffusion(folder, unet_ema=LAYOUTS.unet(5))
+    return layouts.stable_diffusion(folder, unet_ema=layouts.unet(5))
 
 
 def drawn(model, n=None):
@@ -63,7 +50,7 @@ def test_its_error_is_that_of_the_published_loss(by_text, images):
     """Prompts, schedule, guidance 1: computed anew with the parts."""
     model = FolderDenoiser.load(by_text)
     latents, noise = model.encode(images), drawn(model)
-    scheduler = LAYOUTS.SCHEDULERS["epsilon"]()
+    scheduler = layouts.SCHEDULERS["epsilon"]()
     step = int((torch.sqrt(1 - scheduler.alphas_cumprod) - LEVEL).abs().argmin())
     z, e = torch.from_numpy(latents), torch.from_numpy(noise).expand(3, -1, -1, -1)
     noised = scheduler.add_noise(z, e, torch.tensor([step] * 3))
@@ -84,7 +71,7 @@ def test_its_error_is_that_of_the_published_loss(by_text, images):
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample", "flow"])
 def test_every_prediction_gives_back_the_noise_it_stands_for(kind):
     """A model that predicts without error: noise and target fit each other at every level."""
-    schedule = Schedule.of(LAYOUTS.SCHEDULERS[kind](), "here")
+    schedule = Schedule.of(layouts.SCHEDULERS[kind](), "here")
     assert schedule.prediction == kind
     rng = np.random.default_rng(0)
     x, e = (torch.from_numpy(rng.standard_normal((2, 4, 8, 8))) for _ in range(2))
@@ -98,7 +85,7 @@ def test_every_prediction_gives_back_the_noise_it_stands_for(kind):
 
 def test_the_schedule_is_the_schedulers_own():
     """Stable Diffusion's is linear in the square roots of beta; a linear one, as in PIA's code, has other alphas."""
-    found = Schedule.of(LAYOUTS.SCHEDULERS["epsilon"](), "here")
+    found = Schedule.of(layouts.SCHEDULERS["epsilon"](), "here")
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     assert np.allclose(found.alphas, np.cumprod(1 - betas), rtol=1e-4)
     assert not np.allclose(found.alphas, np.cumprod(1 - np.linspace(0.00085, 0.012, 1000)), rtol=1e-2)
@@ -108,7 +95,7 @@ def test_the_schedule_is_the_schedulers_own():
 
 @pytest.mark.parametrize("scheduler", ["epsilon", "v_prediction", "sample", "flow"])
 def test_a_dit_folder_takes_classes_by_name_and_by_number(tmp_path, images, scheduler):
-    folder = LAYOUTS.save(tmp_path, scheduler, classes={"0": "nv", "1": "mel, melanoma"}, transformer=LAYOUTS.transformer())
+    folder = layouts.save(tmp_path, scheduler, classes={"0": "nv", "1": "mel, melanoma"}, transformer=layouts.transformer())
     model = FolderDenoiser.load(folder)
     assert model.unconditional
     latents, noise = model.encode(images), drawn(model)
@@ -134,8 +121,8 @@ def test_a_unet_with_classes_has_a_class_for_none_only_where_there_is_one_more(t
     plain = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
     for count, unconditional in ((2, False), (3, True)):
         folder = tmp_path / str(count)
-        unet = LAYOUTS.unet(num_class_embeds=count, mid_block_type=None, **plain)
-        LAYOUTS.save(folder, classes={"0": "nv", "1": "mel"}, unet=unet)
+        unet = layouts.unet(num_class_embeds=count, mid_block_type=None, **plain)
+        layouts.save(folder, classes={"0": "nv", "1": "mel"}, unet=unet)
         model = FolderDenoiser.load(folder)
         assert model.unconditional is unconditional
         latents = model.encode(images)
@@ -197,7 +184,7 @@ def test_images_of_another_size_are_brought_to_the_models_own(by_text):
 
 
 def test_a_denoiser_for_other_latents_is_refused(tmp_path):
-    folder = LAYOUTS.stable_diffusion(tmp_path, unet=LAYOUTS.unet(in_channels=9))
+    folder = layouts.stable_diffusion(tmp_path, unet=layouts.unet(in_channels=9))
     with pytest.raises(InputError, match=r"unet: found a denoiser for latents of 9 channels, expected 4"):
         FolderDenoiser.load(folder)
 
@@ -214,7 +201,7 @@ def test_a_denoiser_for_other_latents_is_refused(tmp_path):
     ],
 )
 def test_a_folder_that_lacks_a_part_says_which(tmp_path, spoil, message):
-    folder = LAYOUTS.stable_diffusion(tmp_path)
+    folder = layouts.stable_diffusion(tmp_path)
     spoil(folder)
     with pytest.raises(InputError, match=message):
         FolderDenoiser.load(folder)

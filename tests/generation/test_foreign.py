@@ -7,64 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DDPMPipeline,
-    DDPMScheduler,
-    DiTPipeline,
-    DiTTransformer2DModel,
-    UNet2DModel,
-)
+from diffusers import DDIMScheduler, DiTPipeline
 
 from generation.foreign import prompt_of
 from generation.pipeline import load
 from synguard.config import SamplingConfig
 from synguard.errors import InputError
 from synguard.protocols import Autoencoder, Denoiser, Generator
+from tests.support import layouts
 
 FEW = SamplingConfig(steps=3, guidance=2.0)
 
 
 @pytest.fixture(scope="module")
 def unconditional(tmp_path_factory):
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=16,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        layers_per_block=1,
-        norm_num_groups=4,
-        add_attention=False,
-    )
-    folder = tmp_path_factory.mktemp("ddpm")
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
-    return folder
+    return layouts.ddpm(tmp_path_factory.mktemp("ddpm"))
 
 
 @pytest.fixture(scope="module")
 def by_class(tmp_path_factory):
-    torch.manual_seed(0)
-    transformer = DiTTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=8,
-        num_layers=1,
-        norm_num_groups=4,
-        sample_size=8,
-        patch_size=4,
-        num_embeds_ada_norm=1000,
-    )
-    # The output layer starts at zero; with it, no class would matter.
-    torch.nn.init.normal_(transformer.proj_out_2.weight, std=0.5)
-    for block in transformer.transformer_blocks:
-        torch.nn.init.normal_(block.norm1.linear.weight, std=0.5)
-    vae = AutoencoderKL(block_out_channels=(8, 8), norm_num_groups=4, sample_size=16, latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2)  # fmt: skip
     folder = tmp_path_factory.mktemp("dit")
-    DiTPipeline(transformer, vae, DDIMScheduler()).save_pretrained(folder)
+    DiTPipeline(layouts.transformer(classes=1000), layouts.vae(), DDIMScheduler()).save_pretrained(folder)
     # Published DiT folders name their classes here; save_pretrained leaves them out.
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"id2label": {"0": "nv", "1": "mel"}}))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from audits.membership import run
 from generation.folder_denoiser import FolderDenoiser
@@ -29,6 +26,7 @@ from synguard.errors import InputError
 from synguard.runs.inside import NO_MODEL, Inside, check_reference, find_reference, look_inside
 from synguard.runs.material import Material
 from synguard.runs.progress import silent
+from tests.support import layouts
 from tests.support.membership import Pixels, image_set, photographs
 
 TINY = GeneratorConfig(
@@ -37,18 +35,6 @@ TINY = GeneratorConfig(
 )
 SCHEMA = ConditionSchema((AttributeConfig(name="dx", kind="categorical", levels=("nv", "mel")),))
 EVERY = ("loss", "condition-gap", "sima", "pia", "pian", "secmi", "gradients", "autoencoder")
-
-
-def _layouts():
-    path = Path(__file__).resolve().parents[2] / "generation" / "layouts.py"
-    spec = importlib.util.spec_from_file_location("layouts", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["layouts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-LAYOUTS = _layouts()
 
 
 def config(reference=None, generator=TINY, **membership) -> RunConfig:
@@ -85,7 +71,7 @@ def roles() -> HoldoutRoles:
 @pytest.fixture(scope="module")
 def dit(tmp_path_factory) -> Path:
     classes = {"0": "nv", "1": "mel"}
-    return LAYOUTS.save(tmp_path_factory.mktemp("dit"), classes=classes, transformer=LAYOUTS.transformer())
+    return layouts.save(tmp_path_factory.mktemp("dit"), classes=classes, transformer=layouts.transformer())
 
 
 def audited(material, roles, inside, settings, reference=None):
@@ -149,16 +135,7 @@ def test_a_reference_is_refused_before_any_work(tmp_path, dit):
 
 
 def test_a_model_without_a_known_denoiser_says_why(tmp_path, material):
-    unet = UNet2DModel(
-        sample_size=16,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        layers_per_block=1,
-        norm_num_groups=4,
-        add_attention=False,
-    )
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path)
+    layouts.ddpm(tmp_path)
     inside = look_inside(config(), tmp_path)
     assert inside.denoiser is None
     assert inside.autoencoder is None
@@ -170,6 +147,6 @@ def test_a_model_without_a_known_denoiser_says_why(tmp_path, material):
 
 
 def test_conditions_that_a_model_cannot_be_told_are_refused_before_any_work(material, tmp_path):
-    folder = LAYOUTS.save(tmp_path, classes={"0": "healthy"}, transformer=LAYOUTS.transformer())
+    folder = layouts.save(tmp_path, classes={"0": "healthy"}, transformer=layouts.transformer())
     with pytest.raises(InputError, match=r"conditions\.dx: found '(nv|mel)', expected a class of the model"):
         look_inside(config(), folder).check(material)

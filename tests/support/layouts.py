@@ -9,10 +9,12 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
+    DDPMPipeline,
     DDPMScheduler,
     DiTTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
     UNet2DConditionModel,
+    UNet2DModel,
 )
 
 SCHEDULERS = {
@@ -55,7 +57,7 @@ def unet(seed: int = 2, **options) -> UNet2DConditionModel:
     )
 
 
-def transformer() -> DiTTransformer2DModel:
+def transformer(classes: int = 10) -> DiTTransformer2DModel:
     torch.manual_seed(0)
     made = DiTTransformer2DModel(
         num_attention_heads=2,
@@ -66,7 +68,7 @@ def transformer() -> DiTTransformer2DModel:
         norm_num_groups=4,
         sample_size=8,
         patch_size=4,
-        num_embeds_ada_norm=10,
+        num_embeds_ada_norm=classes,
     )
     # The output layer starts at zero; with it, no class would matter.
     torch.nn.init.normal_(made.proj_out_2.weight, std=0.5)
@@ -74,6 +76,22 @@ def transformer() -> DiTTransformer2DModel:
     for block in made.transformer_blocks:
         torch.nn.init.normal_(block.norm1.linear.weight, std=0.5)
     return made
+
+
+def ddpm(folder: Path) -> Path:
+    """An unconditional pipeline on pixels."""
+    torch.manual_seed(0)
+    made = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=4,
+        add_attention=False,
+    )
+    DDPMPipeline(made, DDPMScheduler()).save_pretrained(folder)
+    return folder
 
 
 def save(folder: Path, scheduler: str = "epsilon", *, classes: dict | None = None, **parts) -> Path:
