@@ -120,6 +120,7 @@ _TRANSFORMS: Mapping[str, str] = MappingProxyType(
         "scaled": "enlarged ×{}",
         "shift": "shifted",
         "shifted": "shifted",
+        "shrunk": "reduced to {} % inside margins",
         "transpose": "mirrored along the diagonal",
         "transposed": "mirrored along the diagonal",
         "turned": "turned by {}°",

@@ -9,6 +9,7 @@ from typing import Any
 
 from audits.memorisation.boxes import BOXES, marked
 from audits.memorisation.experts import Expert
+from audits.memorisation.margins import MARGINS
 from audits.memorisation.search import ENCODERS
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
@@ -39,7 +40,8 @@ def index_identity(
 
 def private_identity(private: ImageSet) -> dict[str, Any]:
     """The part that the private set alone decides."""
-    return {"encoders": ENCODERS, "image size": private.size, "private set": _digest(private, with_boxes=True)}
+    digest = _digest(private, with_boxes=True)
+    return {"encoders": ENCODERS, "margins": MARGINS, "image size": private.size, "private set": digest}
 
 
 def holdout_identity(calibration: ImageSet, comparison: ImageSet) -> dict[str, Any]:

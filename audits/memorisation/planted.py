@@ -66,6 +66,17 @@ def _paste(image: Pixels, host: Pixels, share: float, rng: np.random.Generator) 
     return pasted
 
 
+def _shrink(image: Pixels, side: float, rng: np.random.Generator) -> Pixels:
+    """Reduced to that share of the side, anywhere on black, white, or the image's mean colour."""
+    size = image.shape[0]
+    small = Image.fromarray(image).resize((max(round(size * side), 1),) * 2, Image.Resampling.LANCZOS)
+    ground = [np.zeros(3), np.full(3, 255.0), image.mean((0, 1))][int(rng.integers(3))]
+    shown = np.broadcast_to(np.rint(ground).astype(np.uint8), image.shape).copy()
+    top, left = rng.integers(0, size - small.height + 1, 2).tolist()
+    shown[top : top + small.height, left : left + small.width] = np.asarray(small)
+    return shown
+
+
 def _blend(image: Pixels, host: Pixels, share: float) -> Pixels:
     return np.rint(share * image.astype(np.float64) + (1 - share) * host).astype(np.uint8)
 
@@ -81,6 +92,7 @@ TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
         "rotated-10": lambda image, host, rng: _rotate(image, float(rng.choice([-10.0, 10.0]))),
         "crop-80": lambda image, host, rng: _crop(image, 0.8, rng),
         "crop-50": lambda image, host, rng: _crop(image, 0.5, rng),
+        "shrunk-75": lambda image, host, rng: _shrink(image, 0.75, rng),
         "negative": lambda image, host, rng: 255 - image,
         "pasted-50": lambda image, host, rng: _paste(image, host, 0.5, rng),
         "blended-50": lambda image, host, rng: _blend(image, host, 0.5),
@@ -88,7 +100,7 @@ TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
 )
 """Transforms by name. A policy names the ones whose recall it holds a limit against."""
 
-CORE: tuple[str, ...] = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3")
+CORE: tuple[str, ...] = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "shrunk-75")
 """The transforms that any audit must see; the others tell how far it sees beyond them."""
 
 

@@ -142,17 +142,17 @@ def _build(
     named = look(lanes, calibration.pixels)
     timer("index")
     unrelated: Pictures | PictureStore = unseen
-    barred = None
+    pixels, barred = calibration.pixels, None
     named_unrelated = named
     if few := len(unseen) < ENOUGH:
         rows, barred = _unrelated(private, exact, seed)
-        unrelated = originals.take(torch.from_numpy(rows))
-        named_unrelated = look(lanes, private.pixels[rows], barred)
+        unrelated, pixels = originals.take(torch.from_numpy(rows)), private.pixels[rows]
+        named_unrelated = look(lanes, pixels, barred)
     matcher = replace(matcher, nulls=measure_nulls(matcher, unrelated, barred, seed, report, named_unrelated))
     lanes = measured_lanes(lanes, named_unrelated)
     timer("unrelated images")
-    found = find(matcher, unseen, None, named, lanes)
-    calibrated = calibrate(found, find(matcher, unrelated, barred, named_unrelated, lanes) if few else found)
+    found = find(matcher, unseen, calibration.pixels, None, named, lanes)
+    calibrated = calibrate(found, find(matcher, unrelated, pixels, barred, named_unrelated, lanes) if few else found)
     timer("calibration")
     report("calibration", len(unseen), len(unseen))
     copies = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from audits.memorisation.boxes import marked
 from audits.memorisation.exact import ExactLookup
 from audits.memorisation.geometry import describe_transform
 from audits.memorisation.lanes import ExpertLane
+from audits.memorisation.margins import without_margins
 from audits.memorisation.matching import NAMES, Matcher
 from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import LESION, TRANSFORMS, plant, plant_lesions
@@ -32,6 +33,8 @@ __all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisat
 
 _PLANTED_AGAIN = 5
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
+_AT_ONCE = 1000
+"""Images that are searched for margins at once."""
 _ALIKE = 0.8
 """Share of them whose scores must be as recorded. Another processor may round one over an edge."""
 
@@ -150,7 +153,7 @@ class PreparedMemorisation:
         queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
-        found = find(self.matcher, queries, None, look(self.experts, pixels), self.experts, timer)
+        found = find(self.matcher, queries, pixels, None, look(self.experts, pixels), self.experts, timer)
         near, verified = self.calibration.decide(found)
         p_values = self.calibration.p_values(found.score, found.image)
         found = found.told(near)
@@ -192,7 +195,8 @@ class PreparedMemorisation:
 
     def search(self, pixels: NDArray[np.uint8], barred: NDArray[np.bool_] | None = None) -> Found:
         """The strongest matches of pixels (n, size, size, 3), without those private images that are barred (n, private)."""
-        return find(self.matcher, working_pictures(pixels), barred, look(self.experts, pixels, barred), self.experts)
+        named = look(self.experts, pixels, barred)
+        return find(self.matcher, working_pictures(pixels), pixels, barred, named, self.experts)
 
     def near_copies(self, images: ImageSet) -> list[NearCopy]:
         """Images of another set that show a private image: to be taken out of a holdout, since a twin blinds the test."""
@@ -265,21 +269,60 @@ def look(
 def find(
     matcher: Matcher,
     queries: Pictures | PictureStore,
+    pixels: NDArray[np.uint8],
     barred: NDArray[np.bool_] | None,
     named: Sequence[Named],
     experts: Sequence[ExpertLane],
     timer: Callable[[str], None] = lambda phase: None,
 ) -> Found:
-    """The strongest match of each query, what of it was copied, and the strongest of what the experts `named`."""
+    """The strongest match of each query, what of it was copied, and the strongest of what the experts `named`.
+
+    The queries' `pixels` (n, size, size, 3) are searched for margins; what is inside those counts where it matches better.
+    """
     if experts:
         timer("experts")
+    whole = _find(matcher, queries, barred, timer, named)
+    parts = [
+        _inside(matcher, pixels, whole, slice(start, start + _AT_ONCE), barred, timer)
+        for start in range(0, len(pixels), _AT_ONCE)
+    ]
+    found = Found.join(parts) if parts else whole
+    if not experts:
+        return found
+    theirs = [expert.matches(seen) for expert, seen in zip(experts, named, strict=True)]
+    best, expert = strongest(theirs)
+    return replace(found, named=best, expert=expert)
+
+
+def _find(
+    matcher: Matcher,
+    queries: Pictures | PictureStore,
+    barred: NDArray[np.bool_] | None,
+    timer: Callable[[str], None],
+    named: Sequence[Named] = (),
+) -> Found:
     matches, lane = strongest(matcher.match(queries, barred, timer, named))
     copied = matcher.copied(queries, matches, lane)
     timer("align")
-    if not experts:
-        return Found(matches, lane, copied)
-    theirs = [expert.matches(seen) for expert, seen in zip(experts, named, strict=True)]
-    return Found(matches, lane, copied, *strongest(theirs))
+    return Found(matches, lane, copied, np.ones(len(queries)))
+
+
+def _inside(
+    matcher: Matcher,
+    pixels: NDArray[np.uint8],
+    whole: Found,
+    rows: slice,
+    barred: NDArray[np.bool_] | None,
+    timer: Callable[[str], None],
+) -> Found:
+    """What was found of some queries, or of the pictures inside their margins where these match better."""
+    inner = without_margins(pixels[rows])
+    places = np.arange(len(pixels))[rows]
+    if not len(inner):
+        return whole.take(places)
+    chosen = places[inner.rows]
+    found = _find(matcher, working_pictures(inner.pixels), None if barred is None else barred[chosen], timer)
+    return whole.take(places).better(inner.rows, found.seen_through(inner.maps))
 
 
 class Timer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,15 @@ ENOUGH = 20
 class Found:
     """The strongest match of each query over all lanes: the match, its lane, the area (n, 16, 16) that was copied.
 
-    Verdicts come from these. `named` is the strongest match over the lanes of the experts, of lane `expert`; without an
-    alignment it is never a copy, however large its score, and it never hides a match that is one.
+    Verdicts come from these. `within` is the share of the query that was looked at: all of it, or what its margins leave.
+    `named` is the strongest match over the lanes of the experts, of lane `expert`; without an alignment it is never a copy,
+    however large its score, and it never hides a match that is one.
     """
 
     matches: Matches
     lane: NDArray[np.int64]
     copied: NDArray[np.float64]
+    within: NDArray[np.float64]
     named: Matches | None = None
     expert: NDArray[np.int64] | None = None
 
@@ -63,7 +65,7 @@ class Found:
         theirs = ~near & (self.named.score > self.matches.score)
         matches = Matches.choose([self.matches, self.named], theirs.astype(np.int64))
         copied = np.where(theirs[:, None, None], 0.0, self.copied)
-        return Found(matches, np.where(theirs, len(NAMES) + self.expert, self.lane), copied)
+        return Found(matches, np.where(theirs, len(NAMES) + self.expert, self.lane), copied, self.within)
 
     @property
     def area(self) -> NDArray[np.float64]:
@@ -75,7 +77,7 @@ class Found:
         """Where a match is one: content agrees, and over enough of the candidate."""
         least = np.array([_MIN_AREA.get(lane, _MIN_AREA_PART) for lane in NAMES])
         own = self.lane < len(NAMES)  # Lanes beyond are those of experts, which never call a copy by themselves.
-        enough = own & (self.area >= least[np.where(own, self.lane, 0)])
+        enough = own & (self.area >= self.within * least[np.where(own, self.lane, 0)])
         return np.asarray(
             (self.matches.image >= 0) & (self.matches.correlation >= _MIN_CORRELATION) & enough, dtype=np.bool_
         )
@@ -84,21 +86,57 @@ class Found:
         """Those of some queries."""
         named = None if self.named is None else self.named.take(rows)
         expert = None if self.expert is None else self.expert[rows]
-        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows], named, expert)
+        return Found(self.matches.take(rows), self.lane[rows], self.copied[rows], self.within[rows], named, expert)
+
+    def seen_through(self, maps: NDArray[np.float64]) -> Found:
+        """As found of whole images that the queries are a part of: `maps` (n, 2, 3) go from a query's frame to theirs."""
+        back = np.linalg.inv(_square(maps))
+        matches = replace(self.matches, maps=(_square(self.matches.maps) @ back)[:, :2])
+        copied = np.stack([_laid(area, one) for area, one in zip(self.copied, back, strict=True)])
+        return replace(self, matches=matches, copied=copied, within=self.within * np.abs(np.linalg.det(maps[:, :, :2])))
+
+    def better(self, rows: NDArray[np.int64], others: Found) -> Found:
+        """With others' matches of some rows where these score higher, or are sound where this one is not."""
+        mine = self.take(rows)
+        theirs = np.where(mine.sound == others.sound, others.matches.score > mine.matches.score, others.sound)
+        taken = rows[theirs]
+        order = np.arange(len(self.lane))
+        order[taken] = len(order) + np.flatnonzero(theirs)
+        return Found.join([self, others]).take(order)
 
     @staticmethod
     def join(parts: list[Found]) -> Found:
         """One after the other."""
-        lane, copied = (np.concatenate([getattr(part, name) for part in parts]) for name in ("lane", "copied"))
+        lane, copied, within = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("lane", "copied", "within")
+        )
         named = [part.named for part in parts if part.named is not None]
         expert = [part.expert for part in parts if part.expert is not None]
         return Found(
             Matches.join([part.matches for part in parts]),
             lane,
             copied,
+            within,
             Matches.join(named) if named else None,
             np.concatenate(expert) if expert else None,
         )
+
+
+def _laid(area: NDArray[np.float64], back: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area (k, k) of a part of an image on the cells of the image; `back` (3, 3) takes its frame to the part's."""
+    k = len(area)
+    axis = (np.arange(k) + 0.5) * 2 / k - 1
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    places = np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
+    columns, rows = np.floor((back @ places)[:2] / 2 * k + k / 2).astype(int)
+    inside = (columns >= 0) & (columns < k) & (rows >= 0) & (rows < k)
+    return np.where(inside, area[rows.clip(0, k - 1), columns.clip(0, k - 1)], 0.0).reshape(k, k)
+
+
+def _square(maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Affine maps (n, 2, 3) as matrices (n, 3, 3)."""
+    last = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (len(maps), 1, 3))
+    return np.concatenate([maps, last], axis=1)
 
 
 def strongest(lanes: list[Matches]) -> tuple[Matches, NDArray[np.int64]]:

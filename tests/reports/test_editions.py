@@ -62,8 +62,8 @@ def test_the_first_screen_says_the_verdict_in_a_sentence(
     assert "Burned-in text" in verdict
     assert (
         "audit would have seen at least one of 2 copies with 95 % probability, if they are "
-        "unchanged, JPEG-compressed at quality 40, brightened ×1.3, mirrored, as a negative, blurred, turned, "
-        "cropped to 50 % of each side or blended at 50 % with another image. "
+        "unchanged, JPEG-compressed at quality 40, reduced to 75 % inside margins, brightened ×1.3, mirrored, "
+        "as a negative, blurred, turned, cropped to 50 % of each side or blended at 50 % with another image. "
         "Other changes it sees less well: a part of 50 % pasted into another image (one of 3), turned by 10° (one of 5), "
         "cropped to 80 % of each side (one of 839)."
     ) in verdict

@@ -30,6 +30,7 @@ FOUND = {
     "rotated-10": 61,
     "crop-80": 2,
     "crop-50": 93,
+    "shrunk-75": 100,
     "negative": 98,
     "pasted-50": 77,
     "blended-50": 88,

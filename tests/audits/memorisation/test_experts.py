@@ -247,7 +247,7 @@ def test_what_an_expert_finds_alone_is_reviewed_and_never_called(prepared, monke
 def test_an_experts_match_is_never_sound_and_hides_no_copy():
     own = replace(Matches.none(2), image=np.array([3, 4]), score=np.array([9.0, 1.0]), figures=np.full((2, 5), 2.0))
     named = replace(Matches.none(2), image=np.array([5, 6]), score=np.array([20.0, 20.0]), figures=np.full((2, 5), 2.0))
-    found = Found(own, np.array([0, 0]), np.ones((2, 16, 16)), named, np.array([0, 0]))
+    found = Found(own, np.array([0, 0]), np.ones((2, 16, 16)), np.ones(2), named, np.array([0, 0]))
     calibration = Calibration(np.zeros(5), 4.0, 5.0, (), "calibration", np.zeros(5, int))
     near, verified = calibration.decide(found)
     assert near.tolist() == verified.tolist() == [True, False]

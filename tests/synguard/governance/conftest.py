@@ -16,7 +16,7 @@ from synguard.metrics.sample_size import clean_bound
 from synguard.results import Decision, Metric
 
 Key = tuple[str, str | None]
-CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3")
+CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "shrunk-75")
 TRANSFORMS = (*CORE, "rotated-10", "crop-80", "crop-50", "negative", "pasted-50", "blended-50")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
 AUTOENCODER = "memorisation.autoencoder.auc"
@@ -181,11 +181,25 @@ ROWS = (
     ),
     Row(
         "audit blind to moved copies",
+        20,
+        "fail",
+        put(share(RECALL, 0, 1000, "crop-80", ideal=1)),
+        {("moved-copies-found", "crop-80"): "fail", ("moved-copies-found", "rotated-10"): "pass"},
+        ("memorisation.planted_recall (crop-80): 0 of 1,000 planted copies, lower 95 % bound 0 %; fails below 50 %",),
+    ),
+    Row(
+        "audit blind to shrunken copies",
+        20,
+        "fail",
+        put(share(RECALL, 800, 1000, "shrunk-75", ideal=1)),
+        {("planted-copies-found", "shrunk-75"): "fail"},
+    ),
+    Row(
+        "audit blind to parts",
         0,
         "warn",
-        put(share(RECALL, 0, 1000, "crop-80", ideal=1)),
-        {("moved-copies-found", "crop-80"): "warn", ("moved-copies-found", "rotated-10"): "pass"},
-        ("memorisation.planted_recall (crop-80): 0 of 1,000 planted copies, lower 95 % bound 0 %; warns below 50 %",),
+        put(share(RECALL, 0, 1000, "crop-50", ideal=1)),
+        {("partial-copies-found", "crop-50"): "warn", ("partial-copies-found", "negative"): "pass"},
     ),
     Row("audit blind to blurred copies", 0, "pass", put(share(RECALL, 100, 1000, "blurred", ideal=1))),
     Row(

@@ -50,7 +50,9 @@ DESIGN = {
 
 
 def test_public_release_is_the_table_of_the_design(policy):
-    found = {(c.metric, c.group, level): str(limit) for c in policy.checks for level, limit in c.limits.items()}
+    limits = [((c.metric, c.group, level), str(limit)) for c in policy.checks for level, limit in c.limits.items()]
+    # Of several checks on one metric the first is the design's.
+    found = dict(reversed(limits))
     assert {key: found[key] for key in DESIGN} == DESIGN
     white = {(c.when, level): str(x) for c in policy.checks if "white_box" in c.metric for level, x in c.limits.items()}
     assert white == {
