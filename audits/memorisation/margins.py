@@ -43,7 +43,8 @@ def without_margins(pixels: NDArray[np.uint8]) -> Inner:
     """The pictures inside the margins of images (n, size, size, 3)."""
     size = pixels.shape[1]
     rows, cut, maps = [], [np.zeros((0, size, size, 3), np.uint8)], [np.zeros((0, 2, 3))]
-    for row, image in enumerate(pixels):
+    for row in _plain_edged(pixels):
+        image = pixels[row]
         (top, bottom), (left, right) = (_span(np.moveaxis(image, axis, 0)) for axis in (0, 1))
         side = min(bottom - top, right - left)
         if not _LEAST * size <= side <= _MOST * size:
@@ -57,6 +58,14 @@ def without_margins(pixels: NDArray[np.uint8]) -> Inner:
     return Inner(np.array(rows, np.int64), np.concatenate(cut), np.concatenate(maps))
 
 
+def _plain_edged(pixels: NDArray[np.uint8]) -> list[int]:
+    """Which images have an outermost line of one colour: few have, and only these are looked at one by one."""
+    edges = np.stack([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]])
+    colour = np.median(edges, axis=2, keepdims=True)
+    rows: list[int] = np.flatnonzero((_away(edges, colour) <= _SPECKS).any(axis=0)).tolist()
+    return rows
+
+
 def _span(lines: NDArray[np.uint8]) -> tuple[int, int]:
     """From the first to behind the last of an image's lines (n, length, 3) that belong to no margin; (0, 0) if all do."""
     first, last = _margin(lines), _margin(lines[::-1])
@@ -66,5 +75,10 @@ def _span(lines: NDArray[np.uint8]) -> tuple[int, int]:
 def _margin(lines: NDArray[np.uint8]) -> int:
     """How many lines from the first on show the colour of the first one and nothing else."""
     colour = np.median(lines[0], axis=0)
-    away = (np.abs(lines - colour) > _NEAR).any(axis=2).mean(axis=1)
-    return int(np.argmax(np.append(away, 1.0) > _SPECKS))
+    return int(np.argmax(np.append(_away(lines, colour), 1.0) > _SPECKS))
+
+
+def _away(lines: NDArray[np.uint8], colour: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the pixels of lines (..., length, 3) that are not of a colour."""
+    away: NDArray[np.float64] = (np.abs(lines - colour) > _NEAR).any(axis=-1).mean(axis=-1)
+    return away
