@@ -4,7 +4,7 @@
 
 Needs HAM10000 (--data, else SYNGUARD_TEST_DATA, else ../shared/data beside the checkout). Lesions are drawn at random into
 members and holdout, so that nothing but the training tells them apart, and one set of members trains every arm: `overfit`
-sees each image hundreds of times, `generalised` a few times and turned, `dp` with differential privacy at epsilon 8,
+sees each image hundreds of times, `generalised` a few times and mirrored, `dp` with differential privacy at epsilon 8,
 `untrained` not at all.
 
 First table: AUC with its 95 % interval by patient for every probe and arm, the worse of the averaged and the raw weights, as
@@ -57,7 +57,7 @@ BUDGET = 12
 EPSILON = 8.0
 ARMS: dict[str, dict[str, Any]] = {
     "overfit": {"passes": 150},
-    "generalised": {"passes": 20, "augment": "dihedral"},
+    "generalised": {"passes": 20, "augment": "mirror"},
     "dp": {"passes": 20, "private": {"epsilon": EPSILON, "multiplicity": 4}},
     "untrained": {"passes": 0},
 }
