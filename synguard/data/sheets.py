@@ -24,7 +24,7 @@ from synguard.protocols import Images
 __all__ = ["Sheet", "find_sheet", "seam_share"]
 
 _LINE_LIMIT, _LATTICE_LIMIT = 0.75, 0.6
-"""What one line anywhere has to show, and all lines of an even division on average. One picture shows half of that."""
+"""Which share of its length a single line has to be a seam, and the lines of an even division on average."""
 _SMALLEST = 24
 """Pixels that a picture of a sheet has at least to a side."""
 _PIECE = 4
@@ -35,8 +35,13 @@ _GUTTERS = (*range(9), 10, 12, 16)
 """Widths of gutters that are tried. Wider ones are found by their edges, which are steps too, or by being black or white."""
 _FILLED = 0.3
 """Share of a line that has to be neither black nor white for a picture to be there."""
+_ENDS, _TOUCH = 0.4, 0.1
+"""Where a line is black for the most part: which share of the rest has to be steps, unless the rest is that little."""
 _PLAIN = 12
 """Levels by which the colours along a line of a frame differ at most."""
+
+
+_Judged = tuple[float, dict[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +54,32 @@ class Sheet:
 
 def find_sheet(pixels: Images) -> Sheet | None:
     """The sheet that a file's pixels (height, width, 3) are, at their own resolution; None where they are one picture."""
-    columns, rows = _cells(pixels), _cells(pixels.swapaxes(0, 1))
+    across, down = _judged(pixels), _judged(pixels.swapaxes(0, 1))
+    columns, rows = _cells(*across), _cells(*down)
+    if columns == rows == 1 and _crossed(across, down) >= _LATTICE_LIMIT:
+        columns = rows = 2
     return Sheet(columns, rows) if max(columns, rows) > 1 else None
 
 
 def seam_share(pixels: Images) -> tuple[float, float]:
-    """What `find_sheet` holds against its limits: the best single line, and the best even division, of either direction."""
-    found = [_judged(pixels), _judged(pixels.swapaxes(0, 1))]
-    return max(line for line, _ in found), max((share for _, parts in found for share in parts.values()), default=0.0)
+    """What `find_sheet` holds against its two limits: the best single line, and the best average of several."""
+    across, down = _judged(pixels), _judged(pixels.swapaxes(0, 1))
+    several = [share for _, parts in (across, down) for count, share in parts.items() if count > 2]
+    return max(across[0], down[0]), max(_crossed(across, down), *several, 0.0)
 
 
-def _cells(pixels: Images) -> int:
+def _crossed(across: _Judged, down: _Judged) -> float:
+    """The average of the two middle lines."""
+    return (across[1].get(2, 0.0) + down[1].get(2, 0.0)) / 2
+
+
+def _cells(line: float, parts: dict[int, float]) -> int:
     """How many pictures lie side by side."""
-    line, parts = _judged(pixels)
-    return max([count for count, share in parts.items() if share >= _LATTICE_LIMIT], default=2 if line >= _LINE_LIMIT else 1)
+    several = [count for count, share in parts.items() if count > 2 and share >= _LATTICE_LIMIT]
+    return max(several, default=2 if line >= _LINE_LIMIT else 1)
 
 
-def _judged(pixels: Images) -> tuple[float, dict[int, float]]:
+def _judged(pixels: Images) -> _Judged:
     """The seam share of the best single line, and of the best division into 2, 3 and so on pictures side by side."""
     width = pixels.shape[1]
     if width < 2 * _SMALLEST or pixels.shape[0] < _PIECE:
@@ -107,8 +121,10 @@ def _seams(pixels: Images) -> dict[int, NDArray[np.float32]]:
             break
         steps = into[:, 1:end] & out_of[:, 1 + gutter :]
         gap = empty[:, : end - 1] & empty[:, 1 + gutter :]
-        # Black counts where a picture narrows towards the line from both sides, not where it ends there.
-        narrows = either_side[1:end] - (1 - gap.mean(axis=0)) >= _FILLED
+        # Black counts where a picture narrows towards the line from both sides, and no picture goes on across it.
+        rest = 1 - gap.mean(axis=0)
+        ends = (steps & ~gap).mean(axis=0) >= _ENDS * rest
+        narrows = (either_side[1:end] - rest >= _FILLED) & (ends | (rest <= _TOUCH))
         share = np.where(narrows, (steps | gap).mean(axis=0), steps.mean(axis=0))
         found[gutter] = np.zeros(width, np.float32)
         found[gutter][1:end] = np.where(either_side[1:end] >= _FILLED, share, 0)
@@ -119,4 +135,5 @@ def _empty(pieces: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where a picture is white, or black beside its own lights."""
     light = pieces.max(axis=2)
     dark: NDArray[np.bool_] = light <= max(16.0, 0.12 * float(np.percentile(light, 98)))
-    return dark | (pieces.min(axis=2) >= 250)
+    white: NDArray[np.bool_] = pieces.min(axis=2) >= 250
+    return dark | white
