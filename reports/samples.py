@@ -10,6 +10,7 @@ import pandas as pd
 from reports.blocks import Note, Picture, SampleRow, Samples, Section
 from reports.pictures import load, picture
 from reports.runfolder import RunFolder, mapping, rows, text
+from synguard.data.released import released_name
 
 __all__ = ["sample_section"]
 
@@ -77,7 +78,7 @@ def _row(run: RunFolder, title: str, under: str, images: pd.DataFrame) -> Sample
 
 
 def _pixels(run: RunFolder, name: str) -> Any:
-    for place in (f"accepted/{name}", f"accepted/{name}.png", f"accepted/images/{name}"):
+    for place in (f"accepted/{released_name(name)}", f"accepted/images/{name}"):
         pixels = load(run.path, place)
         if pixels is not None:
             return pixels

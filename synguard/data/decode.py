@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import jpeg_factory
 from PIL.PngImagePlugin import PngImageFile
@@ -23,9 +23,25 @@ from PIL.WebPImagePlugin import WebPImageFile
 from synguard.errors import UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["LIMITS", "DecodeLimits", "decode_image", "decode_sized", "image_format", "native_side", "opened", "square"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LIMITS",
+    "DecodeLimits",
+    "decode_image",
+    "decode_native",
+    "image_format",
+    "native_side",
+    "opened",
+    "square",
+]
 
 ALLOWED = "a PNG, JPEG, WebP or TIFF image"
+
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".j2k", ".jfif"),
+    *(".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"),
+)
+"""A file of these counts as an image of its set even where we cannot decode it: an image that nobody audits is dangerous."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -45,8 +61,6 @@ _OPENERS: dict[str, Callable[[io.BytesIO], ImageFile]] = {
     "WebP": WebPImageFile,
     "TIFF": TiffImageFile,
 }
-_LYING = frozenset({5, 6, 7, 8})
-"""EXIF orientations that exchange width and height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +87,27 @@ def image_format(head: bytes) -> str | None:
 
 
 def decode_image(data: bytes, *, size: int, where: str, limits: DecodeLimits = LIMITS) -> Images:
-    """Pixels (size, size, 3), RGB uint8, of one image file.
+    """Pixels (size, size, 3), RGB uint8, of one image file: `square` of what `decode_native` gives. Raises as that does."""
+    return square(decode_native(data, where=where, limits=limits), size)
+
+
+def decode_native(data: bytes, *, where: str, limits: DecodeLimits = LIMITS) -> Images:
+    """Pixels (height, width, 3), RGB uint8, of one image file at its own resolution.
 
     EXIF orientation is applied; 16 bit pixels are scaled by their full range; palettes and grey become RGB. Transparency is
     dropped and the colours under it kept, as whoever gets the file can do: what is hidden there has to be audited too.
-    Embedded colour profiles are ignored. Then `square` takes over. `where` names the file in errors.
+    Embedded colour profiles are ignored. `where` names the file in errors.
 
     Raises UnreadableImageError.
     """
-    return decode_sized(data, size=size, where=where, limits=limits)[0]
-
-
-def decode_sized(data: bytes, *, size: int, where: str, limits: DecodeLimits = LIMITS) -> tuple[Images, tuple[int, int]]:
-    """As `decode_image`, with width and height of the upright picture in pixels of the file."""
     with opened(data, where, limits) as image:
         if _more_than_one(image):
             raise UnreadableImageError.of(where, f"a {image.format} file with several frames or pages", "a single image")
         if isinstance(image, PngImageFile):
             PngImageFile(io.BytesIO(data)).verify()  # load() does not look at checksums or for the end of the file
-        width, height = image.size
-        image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at 1/2, 1/4 or 1/8, never below twice what we need
+        # Never at a part of the resolution, as JPEG could: a picture made for it shows something else when decoded whole.
         image.load()
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _LYING
-        pixels = square(_rgb(ImageOps.exif_transpose(image), where), size)
-        return pixels, ((height, width) if turned else (width, height))
+        return np.array(_rgb(ImageOps.exif_transpose(image), where), dtype=np.uint8)
 
 
 def native_side(data: bytes, *, where: str, limits: DecodeLimits = LIMITS) -> int:
@@ -122,19 +133,20 @@ def opened(data: bytes, where: str, limits: DecodeLimits = LIMITS) -> Iterator[I
         yield image
 
 
-def square(image: Image.Image, size: int) -> Images:
-    """Pixels (size, size, 3) of an RGB image: its largest centred square, reduced or enlarged with an antialiasing filter.
+def square(pixels: Images, size: int) -> Images:
+    """Pixels (size, size, 3) of an image (height, width, 3): its largest centred square, resized with antialiasing.
 
     Cropped and not padded: bars would be the same in every image, which makes images look alike to any likeness measure
     and teaches the generator bars; and what medical photographs show is in the middle. An image of that size is returned
     as it is.
     """
-    if image.size != (size, size):
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    height, width = pixels.shape[:2]
+    if height == width == size:
+        return pixels
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    image = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     return np.array(image, dtype=np.uint8)
 
 
@@ -185,7 +197,9 @@ def _more_than_one(image: ImageFile) -> bool:
         except EOFError:
             return False
         return True
-    return bool(getattr(image, "is_animated", False)) or int(getattr(image, "n_frames", 1)) > 1
+    # An animated PNG of one frame is two pictures: that frame, and the one for viewers that know no animation.
+    animated = bool(getattr(image, "is_animated", False)) or image.get_format_mimetype() == "image/apng"
+    return animated or int(getattr(image, "n_frames", 1)) > 1
 
 
 def _rgb(image: Image.Image, where: str) -> Image.Image:

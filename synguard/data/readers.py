@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,31 +18,27 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image
 
 from synguard.config import DataSource
 from synguard.data._boxes import Size, frame_boxes, parse_boxes
 from synguard.data._medmnist import Split, read_split, splits
 from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_name
+from synguard.data._strays import refuse_strays
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
-from synguard.data.decode import LIMITS, decode_sized, image_format, native_side, square
+from synguard.data.decode import IMAGE_SUFFIXES, LIMITS, decode_native, image_format, native_side, square
 from synguard.data.images import ImageSet
-from synguard.data.unexamined import refuse_unexamined
-from synguard.errors import InputError, UnreadableImageError
+from synguard.data.released import refuse_equal_names, refuse_outsized, refuse_transparent, refuse_unexamined
+from synguard.errors import InputError, IntegrityError, UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["Progress", "read_images", "shorter_side"]
+__all__ = ["Progress", "native_pixels", "read_images", "shorter_side"]
 
 _Item = TypeVar("_Item")
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number of all."""
-
-IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".heic", ".heif", ".j2k", ".jfif"),
-    *(".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"),
-)
-"""A file of these counts as an image of the set even where we cannot decode it: an image that nobody audits is dangerous."""
 
 _IMAGE_FORMATS = frozenset({"PNG", "JPEG", "WebP", "TIFF", "DICOM", "GIF"})
 _MAP_FROM = 2**30  # bytes of pixels from which they are kept in a file
@@ -70,17 +66,17 @@ def read_images(
       the digest is of the row's pixels.
 
     Metadata columns are pandas `string`, empty cells NA. Raises InputError for anything that is missing, named twice,
-    unlisted or outside the folder, and for a cell of the column `source.box` that is no box in its picture (`_boxes`);
-    UnreadableImageError naming the first image that cannot be decoded and how many cannot;
-    with `skip_unreadable` these are left out and listed in `ImageSet.skipped`. With `released`, files that hold more than
-    the picture that is examined count among them (`unexamined.refuse_unexamined`).
+    unlisted, outside the folder or of an unknown kind (`_strays`), and for a cell of the column `source.box` that is no box
+    in its picture (`_boxes`); UnreadableImageError naming the first image that cannot be decoded and how many cannot;
+    with `skip_unreadable` these are left out and listed in `ImageSet.skipped`. With `released`, pictures that are not
+    examined whole count among them; sheets, far larger files and names that would be one are InputErrors (`data.released`).
     """
     store, file, wanted = _locate(source.path, base or Path.cwd())
     where = f"{store.where}/{file}" if file else store.where
     if file is not None and file.endswith(".npz"):
         if source.box is not None:
             raise InputError.of(f"{where}: box", "a MedMNIST file, which has no boxes", "an image folder or a table")
-        images = _read_medmnist(store, file, wanted, size, name, progress)
+        images, sizes = _read_medmnist(store, file, wanted, size, name, released, progress)
     else:
         table = _folder_table(store) if file is None else _path_table(store, file)
         # Before any image is decoded, so that a cell that is no box is told at once.
@@ -88,7 +84,31 @@ def read_images(
         images, sizes = _read_files(store, table, size, name, skip_unreadable, released, progress)
         if boxes is not None and source.box is not None:
             images = replace(images, boxes=frame_boxes(boxes, sizes, source.box, where))
+    if released:
+        refuse_equal_names(images.files, where)
+        sides = (max(size) for size in sizes.values())
+        refuse_outsized(dict(zip(images.files, sides, strict=True)), where)
     return images if source.patient is None else _with_patients(images, source.patient, where)
+
+
+def native_pixels(source: DataSource, images: ImageSet, *, base: Path | None = None) -> Iterator[Images]:
+    """Each picture (height, width, 3) of a set that was read from `source`, at its own resolution, in the order of its rows.
+
+    IntegrityError where one is no longer what it was.
+    """
+    store, file, wanted = _locate(source.path, base or Path.cwd())
+    if file is not None and file.endswith(".npz"):
+        where, data = f"{store.where}/{file}", store.read(file)
+        parts = [read_split(data, split, where) for split in splits(data, wanted, where)]
+        found = ((image.tobytes(), image) for part in parts for image in part.images)
+        for name, digest, (content, image) in zip(images.files, images.sha256, found, strict=True):
+            _refuse_changed(content, digest, f"{where}#{name}")
+            yield _three_channels(image)
+        return
+    for name, digest in zip(images.files, images.sha256, strict=True):
+        where, data = f"{store.where}/{name}", store.read(name, LIMITS.bytes)
+        _refuse_changed(data, digest, where)
+        yield decode_native(data, where=where)
 
 
 def shorter_side(source: DataSource, *, base: Path | None = None) -> int:
@@ -128,6 +148,7 @@ def _folder_table(store: Store) -> pd.DataFrame:
     names = store.names()
     tables = [name for name in names if name.rpartition("/")[2] in {f"metadata{suffix}" for suffix in TABLE_SUFFIXES}]
     images = [name for name in names if name not in tables and _is_image(store, name)]
+    refuse_strays(store, [name for name in names if name not in {*tables, *images}])
     if not images:
         raise InputError.of(store.where, "a folder without images", "at least one image")
     if not tables:
@@ -189,9 +210,11 @@ def _read_files(
         try:
             data = store.read(names[row], LIMITS.bytes)
             where = f"{store.where}/{names[row]}"
-            pixels[row], sizes[row] = decode_sized(data, size=size, where=where)
+            native = decode_native(data, where=where)
             if released:
-                refuse_unexamined(data, where)
+                refuse_transparent(data, where)
+                refuse_unexamined(native, where)
+            pixels[row], sizes[row] = square(native, size), (native.shape[1], native.shape[0])
         except UnreadableImageError as error:
             return error
         return hashlib.sha256(data).hexdigest()
@@ -229,18 +252,33 @@ def _refuse(errors: Sequence[UnreadableImageError], names: Sequence[str]) -> Non
     raise UnreadableImageError(f"{errors[0]}{more}") from errors[0]
 
 
-def _read_medmnist(store: Store, file: str, wanted: str, size: int, name: str, progress: Progress | None) -> ImageSet:
+def _refuse_changed(data: bytes, digest: str, where: str) -> None:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise IntegrityError(f"{where}: found other bytes than were audited, expected {digest[:16]}")
+
+
+def _three_channels(image: NDArray[np.uint8]) -> Images:
+    return np.array(Image.fromarray(image).convert("RGB"), dtype=np.uint8)
+
+
+def _read_medmnist(
+    store: Store, file: str, wanted: str, size: int, name: str, released: bool, progress: Progress | None
+) -> tuple[ImageSet, dict[int, Size]]:
     where = f"{store.where}/{file}"
     data = store.read(file)
     parts = [read_split(data, split, where) for split in splits(data, wanted, where)]
     total = sum(part.rows for part in parts)
     pixels = _allocate(total, size)
     digests = []
-    for row, image in enumerate(_counted((image for part in parts for image in part.images), total, progress)):
-        digests.append(hashlib.sha256(image.tobytes()).hexdigest())
-        pixels[row] = square(Image.fromarray(image).convert("RGB"), size)
+    sizes: dict[int, Size] = {}
     files = tuple(f"{part.name}/{row}" for part in parts for row in range(part.rows))
-    return ImageSet(
+    for row, image in enumerate(_counted((image for part in parts for image in part.images), total, progress)):
+        native = _three_channels(image)
+        if released:
+            refuse_unexamined(native, f"{where}#{files[row]}")
+        digests.append(hashlib.sha256(image.tobytes()).hexdigest())
+        pixels[row], sizes[row] = square(native, size), (native.shape[1], native.shape[0])
+    images = ImageSet(
         name=name,
         files=files,
         sha256=tuple(digests),
@@ -249,6 +287,7 @@ def _read_medmnist(store: Store, file: str, wanted: str, size: int, name: str, p
         metadata=_labels(parts, files),
         has_patient_ids=False,
     )
+    return images, sizes
 
 
 def _labels(parts: Sequence[Split], files: Sequence[str]) -> pd.DataFrame:

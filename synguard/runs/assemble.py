@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from synguard.config import DataSource
 from synguard.data.images import ImageSet
+from synguard.data.readers import native_pixels
+from synguard.data.released import released_name
 from synguard.errors import IntegrityError
 from synguard.governance import manifest
 from synguard.governance.manifest import Manifest
@@ -43,24 +46,18 @@ def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:
     return manifest.build(folder.accepted)
 
 
-def accept_given(folder: RunFolder, synthetic: ImageSet, source: Path, rows: pd.DataFrame) -> Manifest:
-    """Copy the images of an audit to `accepted/`, byte for byte, so that what is decided on is what is there to release.
+def accept_given(folder: RunFolder, synthetic: ImageSet, source: DataSource, base: Path, rows: pd.DataFrame) -> Manifest:
+    """Write the images of an audit to `accepted/`, so that what is decided on is what is there to release.
 
-    Images that have no file of their own (rows of a MedMNIST file) are written as PNG. Returns the manifest; IntegrityError
-    where a file changed since it was read.
+    Written anew as PNG from the pixels that were examined, at their own resolution, under `released_name`: a file may carry
+    more than its picture. Returns the manifest; IntegrityError where a file changed since it was read.
     """
-    root = source if source.is_dir() else source.parent
     with _made_anew(folder.accepted) as scratch:
-        for row, file in enumerate(synthetic.files):
-            path = root / file
-            if source.suffix == ".npz":
-                target, data = scratch / f"{file}.png", encode_png(synthetic.pixels[row])
-            else:
-                target, data = scratch / file, path.read_bytes()
-                _check(path, data, synthetic.sha256[row])
+        for file, pixels in zip(synthetic.files, native_pixels(source, synthetic, base=base), strict=True):
+            target = scratch / released_name(file)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        _write_metadata(scratch, rows, suffix=".png" if source.suffix == ".npz" else "")
+            target.write_bytes(encode_png(pixels))
+        _write_metadata(scratch, rows)
     return manifest.build(folder.accepted)
 
 
@@ -86,14 +83,14 @@ def _check(path: Path, data: bytes, digest: str) -> None:
         raise IntegrityError(f"{path}: found other bytes than were audited, expected {digest[:16]}")
 
 
-def _write_metadata(folder: Path, rows: pd.DataFrame, suffix: str = "") -> None:
+def _write_metadata(folder: Path, rows: pd.DataFrame) -> None:
     """metadata.jsonl: the file, what was asked under the attribute's own name, and what the diagnostic model read."""
     labels = [name for name in rows.columns if name.startswith(("condition.", "annotation."))]
     lines = []
     for record in json.loads(rows[["file", *labels]].to_json(orient="records")):
-        file = record.pop("file")
+        file = released_name(record.pop("file"))
         own = {name.removeprefix("condition."): value for name, value in record.items()}
-        lines.append(json.dumps({"file_name": f"{file}{suffix}", **own}))
+        lines.append(json.dumps({"file_name": file, **own}))
     (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 

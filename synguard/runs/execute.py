@@ -259,7 +259,7 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
         with run.timings.phase("examine"):
             rows = _examine_given(synthetic, asked, prepared, config, progress)
         with run.timings.phase("lay out"):
-            files = accept_given(run.folder, synthetic, base / given.source.partition("#")[0], rows)
+            files = accept_given(run.folder, synthetic, DataSource(path=given.source), base, rows)
         return _conclude(
             run,
             rows,

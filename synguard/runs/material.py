@@ -90,7 +90,7 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
-    """Read the images that are to be released; their files may hold nothing but the pictures that are examined."""
+    """Read the images that are to be released; each file has to be one picture that is examined whole."""
     source = DataSource(path=path)
     return _read(config, source, "synthetic", base, progress, skip_unreadable=config.skip_unreadable, released=True)
 

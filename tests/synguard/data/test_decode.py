@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synguard.data.decode import DecodeLimits, decode_image
+from synguard.data.decode import DecodeLimits, decode_image, square
 from synguard.errors import UnreadableImageError
 
 # Pillow warns about what it finds odd in a file before it gives up on it.
@@ -202,6 +202,27 @@ def test_several_frames_are_refused(kind):
     frames = [Image.fromarray(_picture(seed=seed)) for seed in range(3)]
     with pytest.raises(UnreadableImageError, match="several frames or pages, expected a single image"):
         _decode(_bytes(frames[0], kind, save_all=True, append_images=frames[1:]))
+
+
+def test_an_animation_of_one_frame_beside_the_picture_is_refused():
+    """What is decoded is the picture; what a browser shows is the frame."""
+    png = _bytes(Image.fromarray(_picture()), "PNG")
+    rows = b"".join(b"\0" + row.tobytes() for row in _picture(seed=1))
+    height, width = _picture().shape[:2]
+    frame = _chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, width, height, 0, 0, 1, 1, 0, 0))
+    frame += _chunk(b"fdAT", struct.pack(">I", 1) + zlib.compress(rows))
+    animated = png[:33] + _chunk(b"acTL", struct.pack(">II", 1, 0)) + png[33:-12] + frame + png[-12:]
+    with pytest.raises(UnreadableImageError, match="several frames or pages"):
+        _decode(animated)
+
+
+def test_a_large_jpeg_is_reduced_from_all_its_pixels():
+    """Light that clips: at an eighth of the resolution, as JPEG can be decoded, the picture would be a lighter one."""
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    data = _bytes(Image.fromarray(stripes), "JPEG", quality=95)
+    whole = Image.open(io.BytesIO(data)).convert("RGB")
+    np.testing.assert_array_equal(_decode(data, size=16), square(np.asarray(whole), 16))
 
 
 def test_a_second_picture_hidden_in_a_jpeg_is_refused():

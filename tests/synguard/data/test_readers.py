@@ -149,6 +149,42 @@ class TestRefused:
     def test_empty_folder(self, tmp_path):
         _refused(tmp_path, "found a folder without images, expected at least one image")
 
+    @pytest.mark.parametrize("name", ["a.ppm", "x/b.nii.gz", "c.npy", "d.zip", "scan", "e.tga", "README.nii", "sheet.pdf"])
+    def test_a_file_of_an_unknown_kind(self, folder, name):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"P6 16 16 255 ...")
+        with pytest.raises(InputError, match=rf"{name}: found a file of an unknown kind, expected images, their metadata"):
+            _read(folder)
+
+    def test_files_of_unknown_kinds_are_counted(self, folder):
+        for name in ("a.npy", "b.npy", "c.npy"):
+            (folder / name).write_bytes(b"...")
+        with pytest.raises(InputError, match=r"a\.npy: found a file of an unknown kind and 2 more such files"):
+            _read(folder)
+
+    def test_a_file_that_is_text_by_name_alone(self, folder):
+        (folder / "notes.txt").write_bytes(b"\x5c\x01\0\0 a volume under another name")
+        with pytest.raises(InputError, match=r"notes\.txt: found a file of an unknown kind"):
+            _read(folder)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("README", "README.md", "LICENSE", "licence.txt", "x/notes.txt", "a.json", "b.YAML", "index.csv", "SHA256SUMS"),
+            *("a.png.sha256", "checksums", ".gitattributes"),
+        ],
+    )
+    def test_text_beside_the_images_is_none_of_them(self, folder, name):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no image")
+        assert name not in _read(folder).files
+
+    @pytest.mark.parametrize("name", [".DS_Store", "x/Thumbs.db", "desktop.ini"])
+    def test_what_systems_leave_is_none_of_them(self, folder, name):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\0\0\1Bud1")
+        assert name not in _read(folder).files
+
     def test_image_that_no_row_names(self, folder):
         _save(folder / "images/9.png", 9)
         _save(folder / "extra.webp", 9)
