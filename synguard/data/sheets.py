@@ -54,6 +54,8 @@ class Sheet:
 
 def find_sheet(pixels: Images) -> Sheet | None:
     """The sheet that a file's pixels (height, width, 3) are, at their own resolution; None where they are one picture."""
+    if not (_may_be_seamed(pixels) or _may_be_seamed(pixels.swapaxes(0, 1))):
+        return None
     across, down = _judged(pixels), _judged(pixels.swapaxes(0, 1))
     columns, rows = _cells(*across), _cells(*down)
     if columns == rows == 1 and _crossed(across, down) >= _LATTICE_LIMIT:
@@ -66,6 +68,17 @@ def seam_share(pixels: Images) -> tuple[float, float]:
     across, down = _judged(pixels), _judged(pixels.swapaxes(0, 1))
     several = [share for _, parts in (across, down) for count, share in parts.items() if count > 2]
     return max(across[0], down[0]), max(_crossed(across, down), *several, 0.0)
+
+
+def _may_be_seamed(pixels: Images) -> bool:
+    """Whether some column could begin a seam, of whatever gutter: in most photographs none could, which is soon seen."""
+    width = pixels.shape[1]
+    if width < 2 * _SMALLEST or pixels.shape[0] < _PIECE:
+        return False
+    pieces = _pieces(pixels)
+    into, _ = _steps(pieces)
+    most = (into[:, 1:] | _empty(pieces)[:, :-1]).mean(axis=0)
+    return bool(most[_SMALLEST - 2 : width - _SMALLEST + 1].max() >= min(_LINE_LIMIT, _LATTICE_LIMIT))
 
 
 def _crossed(across: _Judged, down: _Judged) -> float:
@@ -101,15 +114,9 @@ def _judged(pixels: Images) -> _Judged:
 
 def _seams(pixels: Images) -> dict[int, NDArray[np.float32]]:
     """By width of the gutter: for each column, which share of its length is a seam with a gutter that begins there."""
-    height, width = pixels.shape[:2]
-    count = height // _PIECE
-    pieces = pixels[: count * _PIECE].reshape(count, _PIECE, width, 3).mean(axis=1, dtype=np.float32)
-    step = np.zeros((count, width), np.float32)
-    step[:, 1:] = np.abs(np.diff(pieces, axis=1)).sum(axis=2)
-    into, out_of = np.ones((2, count, width), np.bool_)
-    for far in _BESIDE:
-        into[:, far + 1 :] &= step[:, far + 1 :] > step[:, 1:-far] + 1
-        out_of[:, :-far] &= step[:, :-far] > step[:, far:] + 1
+    width = pixels.shape[1]
+    pieces = _pieces(pixels)
+    into, out_of = _steps(pieces)
     empty = _empty(pieces)
     filled = 1 - empty.mean(axis=0)
     filled[np.ptp(pieces, axis=0).max(axis=1) <= _PLAIN] = 0
@@ -129,6 +136,24 @@ def _seams(pixels: Images) -> dict[int, NDArray[np.float32]]:
         found[gutter] = np.zeros(width, np.float32)
         found[gutter][1:end] = np.where(either_side[1:end] >= _FILLED, share, 0)
     return found
+
+
+def _pieces(pixels: Images) -> NDArray[np.float32]:
+    """Columns (pieces, width, 3), averaged piece by piece."""
+    count = len(pixels) // _PIECE
+    whole: NDArray[np.float32] = pixels[: count * _PIECE].reshape(count, _PIECE, -1, 3).mean(axis=1, dtype=np.float32)
+    return whole
+
+
+def _steps(pieces: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where the colour steps more than at the lines before, and more than at those behind."""
+    step = np.zeros(pieces.shape[:2], np.float32)
+    step[:, 1:] = np.abs(np.diff(pieces, axis=1)).sum(axis=2)
+    into, out_of = np.ones((2, *step.shape), np.bool_)
+    for far in _BESIDE:
+        into[:, far + 1 :] &= step[:, far + 1 :] > step[:, 1:-far] + 1
+        out_of[:, :-far] &= step[:, :-far] > step[:, far:] + 1
+    return into, out_of
 
 
 def _empty(pieces: NDArray[np.float32]) -> NDArray[np.bool_]:
