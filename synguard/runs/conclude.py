@@ -33,6 +33,9 @@ from synguard.runs.result import tuples
 
 __all__ = ["audit_results", "conclude"]
 
+_OF_THE_ROWS = frozenset({"memorisation", "labels"})
+"""Audits that add up the rows: soon done, and done anew whatever a file that an earlier execution left may say."""
+
 
 def audit_results(
     folder: RunFolder,
@@ -47,7 +50,7 @@ def audit_results(
     timings: Timings,
     progress: Progress,
 ) -> list[AuditResult]:
-    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run does not repeat it.
+    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run repeats none that takes long.
 
     `inside` is the way into the model, as far as it lets the audits, `reference` a model for membership probes to compare.
     `spent` is what private training spent, or why nothing is known of it.
@@ -195,7 +198,7 @@ def write_reports(folder: RunFolder) -> None:
 
 def _kept(folder: RunFolder, name: str, step: Callable[[], AuditResult]) -> AuditResult:
     path = folder.probes / f"{name}.json"
-    if not path.exists():
+    if name in _OF_THE_ROWS or not path.exists():
         write_private(path, json.dumps(asdict(step()), allow_nan=True).encode())
     # Read back in either case, so that a resumed run sees the very same values.
     value = json.loads(path.read_bytes())

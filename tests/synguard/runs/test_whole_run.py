@@ -216,6 +216,24 @@ def test_a_finished_run_is_not_made_again(world: Path, result: RunResult):
     assert (result.folder / "results.json").stat().st_mtime_ns == before
 
 
+def test_figures_of_the_rows_are_never_taken_from_a_file(tmp_path: Path, world: Path, result: RunResult):
+    run = tmp_path / "run"
+    shutil.copytree(result.folder, run)
+    (run / "results.json").unlink()
+    record = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps({**record, "state": "running"}))
+    probe = run / "probes" / "memorisation.json"
+    said = json.loads(probe.read_bytes())
+    for metric in said["metrics"]:
+        metric["value"] = 0.0
+    probe.write_text(json.dumps(said))
+    again = synguard.generate_and_audit(world / "synguard.yaml", run, resume=True)
+    assert [m for m in again.metrics if m.name.startswith("memorisation")] == [
+        m for m in result.metrics if m.name.startswith("memorisation")
+    ]
+    assert again.decision == result.decision
+
+
 def test_a_run_of_another_configuration_is_not_resumed(world: Path, result: RunResult):
     (world / "other.yaml").write_text(CONFIG.replace("images: 30", "images: 31"))
     with pytest.raises(InputError, match="another configuration"):
