@@ -33,7 +33,7 @@ def config(private: str) -> str:
             "sampling": {"steps": 12, "guidance": 1.0},
         },
         "release": {"images": IMAGES, "max_attempts": 1.0},
-        "audits": {"labels": {"steps": 200}, "membership": {"max_members": 1000, "draws": 1}},
+        "audits": {"labels": {"steps": 200}, "membership": {"max_members": 1000, "draws": 1, "probes": ["loss", "sima"]}},
     }
     return yaml.safe_dump(value)
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -61,6 +61,8 @@ KILL_POINTS = {
     "between the probes": has("probes/*.json"),
     "when the accepted images are in place": has("accepted/*"),
 }
+KILLED = {f"killed-{first}": tuple(KILL_POINTS)[first::3] for first in range(3)}
+"""Runs, and the points at which each is killed, one after the other."""
 
 
 def run(world: Path, name: str, *options: str) -> None:
@@ -72,28 +74,31 @@ def command(world: Path, name: str) -> tuple[object, ...]:
     return ("generate-and-audit", world / "synguard.yaml", "--out", world / name, "--quiet")
 
 
-def kill_and_resume(world: Path, name: str, reached: Callable[[Path], bool]) -> None:
-    """Kill the run as soon as it has reached a point, and resume it to its end."""
-    started = [sys.executable, "-m", "synguard", *map(str, command(world, name))]
-    process = subprocess.Popen(started, env=environment(1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not reached(world / name):
-        assert process.poll() is None, f"{name}: the run ended before it could be killed"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (world / name / "results.json").exists(), f"{name}: killed too late"
+def kill_and_resume(world: Path, name: str, points: Sequence[str]) -> None:
+    """Kill the run as soon as it has reached a point, resume it until the next one, and so on, and then to its end."""
+    options: tuple[str, ...] = ()
+    for point in points:
+        started = [sys.executable, "-m", "synguard", *map(str, command(world, name)), *options]
+        process = subprocess.Popen(started, env=environment(1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not KILL_POINTS[point](world / name):
+            assert process.poll() is None, f"{name}: the run ended before it could be killed {point}"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (world / name / "results.json").exists(), f"{name}: killed too late {point}"
+        options = ("--resume",)
     run(world, name, "--resume")
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all runs: two unbroken ones, and one for each kill point."""
+    """A folder with all runs: two unbroken ones, and those that were killed, each several times."""
     folder = tmp_path_factory.mktemp("resume")
     write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
     write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
     (folder / "synguard.yaml").write_text(CONFIG)
     whole = [partial(run, folder, name) for name in ("unbroken", "again")]
-    killed = [partial(kill_and_resume, folder, name, reached) for name, reached in KILL_POINTS.items()]
+    killed = [partial(kill_and_resume, folder, name, points) for name, points in KILLED.items()]
     side_by_side([*whole, *killed])
     return folder
 
@@ -103,6 +108,6 @@ def test_the_same_seed_gives_the_same_files(world: Path):
     assert len(list((world / "unbroken" / "accepted" / "images").iterdir())) <= 80
 
 
-@pytest.mark.parametrize("point", KILL_POINTS)
-def test_a_killed_run_resumes_to_the_same_end(world: Path, point: str):
-    assert compared(world / point) == compared(world / "unbroken")
+@pytest.mark.parametrize("name", KILLED)
+def test_a_run_killed_at_three_points_resumes_to_the_same_end(world: Path, name: str):
+    assert compared(world / name) == compared(world / "unbroken")

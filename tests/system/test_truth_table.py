@@ -49,7 +49,8 @@ class Bench:
 
     lesions: Lesions
     spoilt: Path
-    index: Path
+    indexes: dict[bool, Path]
+    """For the clean holdout and for the spoilt one, whose calibration differs."""
     folder: Path
 
     def audit(self, name: str) -> Case:
@@ -60,10 +61,8 @@ class Bench:
         out = self.folder / f"run-{name}"
         holdout = self.spoilt if spoilt else self.lesions.holdout
         arguments = ["--private", self.lesions.private, "--holdout", holdout, "--synthetic", release, "--patient", "group"]
-        # A spoilt holdout has a calibration of its own: the prepared index belongs to the clean one.
-        prepared = [] if spoilt else ["--index", self.index]
-        options = ["--policy", "public-release", "--conditions", "none", "--quiet", "--out", out, *prepared]
-        outcome = synguard("audit", *arguments, *options, threads=1)
+        options = ["--policy", "public-release", "--conditions", "none", "--quiet", "--out", out]
+        outcome = synguard("audit", *arguments, *options, "--index", self.indexes[spoilt], threads=1)
         assert (out / "results.json").exists(), str(outcome)
         return Case(truth, outcome, results(out), out)
 
@@ -72,10 +71,16 @@ class Bench:
 def bench(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("truth")
     lesions = prepare_lesions(test_data, folder / "data", private=3000, holdout=2000)
-    build = ["--private", lesions.private, "--holdout", lesions.holdout, "--patient", "group", "--quiet"]
-    outcome = synguard("index", "build", *build, "--out", folder / "index")
-    assert outcome.code == 0, str(outcome)
-    return Bench(lesions, spoil(lesions, folder / "spoilt"), folder / "index", folder)
+    spoilt = spoil(lesions, folder / "spoilt")
+
+    def indexed(name: str, holdout: Path) -> Path:
+        build = ["--private", lesions.private, "--holdout", holdout, "--patient", "group", "--quiet"]
+        outcome = synguard("index", "build", *build, "--out", folder / name, threads=1)
+        assert outcome.code == 0, str(outcome)
+        return folder / name
+
+    clean, other = side_by_side([partial(indexed, "index", lesions.holdout), partial(indexed, "index-spoilt", spoilt)])
+    return Bench(lesions, spoilt, {False: clean, True: other}, folder)
 
 
 @pytest.fixture(scope="session")
