@@ -149,7 +149,8 @@ def _steps(pieces: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.b
     """Where the colour steps more than at the lines before, and more than at those behind."""
     step = np.zeros(pieces.shape[:2], np.float32)
     step[:, 1:] = np.abs(np.diff(pieces, axis=1)).sum(axis=2)
-    into, out_of = np.ones((2, *step.shape), np.bool_)
+    into: NDArray[np.bool_] = np.ones(step.shape, np.bool_)
+    out_of = into.copy()
     for far in _BESIDE:
         into[:, far + 1 :] &= step[:, far + 1 :] > step[:, 1:-far] + 1
         out_of[:, :-far] &= step[:, :-far] > step[:, far:] + 1
