@@ -66,10 +66,10 @@ class EmbeddedFeatures:
         for filters, scale in zip(self._filters, self._SCALES, strict=True):
             side = min(scale, images.shape[-1])
             resized = functional.interpolate(images, (side, side), mode="area") if side < images.shape[-1] else images
-            response = functional.conv2d(functional.pad(resized, (2, 2, 2, 2), mode="reflect"), filters).abs()
+            response = functional.conv2d(functional.pad(resized, (2, 2, 2, 2), mode="reflect"), filters).abs_()
             mean = response.mean((2, 3))
-            # As torch.std, in a tenth of its time.
-            spread = ((response - mean[..., None, None]).square().sum((2, 3)) / (side * side - 1)).sqrt()
+            # As torch.std, in a tenth of its time; in place, since these are the largest arrays of all.
+            spread = (response.sub_(mean[..., None, None]).square_().sum((2, 3)) / (side * side - 1)).sqrt()
             # Logarithms, since responses differ tenfold between smooth and textured images.
             parts += [torch.log(amount + 0.01) * 3 + 8 for amount in (mean, spread)]
         thumbnail = functional.interpolate(images, (4, 4), mode="area").flatten(1)

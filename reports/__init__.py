@@ -4,10 +4,12 @@ reports.render(run, "internal")   # writes run/report/internal.html and returns 
 reports.render(run, "public")     # the same from an allow-list: nothing of one patient or one image
 reports.summary(run)              # the verdict as plain text
 reports.render_curve(path)        # the curve of a training, training/curve.json, as training/curve.html
+reports.compare(run, other)       # what changed between two runs
 """
 
+from reports.compare import Comparison, compare
 from reports.curve import curve_summary, render_curve
 from reports.editions import Edition, render, summary
 from reports.notebook import result_html
 
-__all__ = ["Edition", "curve_summary", "render", "render_curve", "result_html", "summary"]
+__all__ = ["Comparison", "Edition", "compare", "curve_summary", "render", "render_curve", "result_html", "summary"]

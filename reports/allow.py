@@ -44,7 +44,10 @@ _REASONS = {
 }
 _ATTACKS = {"singling_out", "linkability", "inference"}
 _GROUPS = {"accepted", "copies", "labels"}
-_LIMIT_WORDS = {"above", "below", "of", "the", "images", "image", "copies", "copy", "pairs", "pair", "%"}
+_LIMIT_WORDS = {
+    *("above", "below", "of", "the", "%"),
+    *("images", "image", "copies", "copy", "pairs", "pair", "attempts", "attempt"),
+}
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9a-z]{1,12}){0,4}(\+[a-z0-9.]{1,12})?")
 _PROBE = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,39}( \([a-z0-9_., -]{1,30}\))?")
 _ACCESS = {"white box", "black box"}

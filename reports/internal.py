@@ -23,7 +23,8 @@ from reports.overview import (
     tiles,
 )
 from reports.pairs import pair_section
-from reports.runfolder import RunFolder, flag, mapping, rows, text, whole
+from reports.readers import review_section
+from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text, whole
 from reports.samples import sample_section
 from reports.wording import metric_title, with_titles
 
@@ -75,6 +76,7 @@ def build(run: RunFolder) -> InternalView:
         checks=checks_table(checks, exact),
         sections=(
             pair_section(run),
+            review_section(run),
             sections.copies(copies, exact),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
             *sections.epsilon(evidence.epsilon(run.evidence), exact),
@@ -98,6 +100,7 @@ def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:
         ("Finished", text(run.run.get("finished")) or text(run.run.get("started"))),
         ("Exit code", str(run.decision.exit_code)),
         ("Manifest", _digest(run, "manifest.json")[:16]),
+        ("Ledger", ledger_head(run)),
     )
     return tuple((name, value) for name, value in found if value)
 

@@ -83,6 +83,8 @@ class Numbers:
             return self.count(value)
         if unit in _SHARES:
             return self.share_of(value, n)
+        if unit == "attempts" and value is not None:
+            return f"{value:,.0f}"  # of nobody's images: never withheld
         return self.plain(value)
 
     def interval(self, value: tuple[float, float] | None, unit: str = "") -> str:

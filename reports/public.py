@@ -24,7 +24,7 @@ from reports.overview import (
     tested,
     tiles,
 )
-from reports.runfolder import RunFolder, mapping
+from reports.runfolder import RunFolder, ledger_head, mapping
 from reports.samples import sample_section
 from reports.wording import STATUS_WORDS
 
@@ -52,6 +52,7 @@ class Disclosed:
     link_unverified: bool
     versions: tuple[tuple[str, str], ...]  # of named packages
     manifest: str  # sha256 of the accepted set's manifest
+    ledger: str  # number and hash of the ledger's head
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def disclose(run: RunFolder) -> Disclosed:
         samples=sample_section(run, public=True, presentable=allow.presentable),
         link_unverified=link_unverified(run),
         versions=allow.versions(mapping(run.run.get("versions"))),
+        ledger=ledger_head(run),
         manifest=hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else "",
     )
 
@@ -121,7 +123,15 @@ def build(allowed: Disclosed) -> PublicView:
         tested=tested(allowed.metrics, allowed.audits, view, coarse),
         not_tested=not_tested(allowed.metrics, allowed.audits),
         limits=limits_of_claim(view, coarse),
-        stamp=(("Exit code", str(allowed.exit_code)), *((("Manifest", allowed.manifest[:16]),) if allowed.manifest else ())),
+        stamp=tuple(
+            (name, value)
+            for name, value in (
+                ("Exit code", str(allowed.exit_code)),
+                ("Manifest", allowed.manifest[:16]),
+                ("Ledger", allowed.ledger),
+            )
+            if value
+        ),
         checks=checks_table(allowed.checks, coarse),
         sections=(
             sections.copies(allowed.copies, coarse),

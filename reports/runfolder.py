@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "flag",
     "inside",
     "interval",
+    "ledger_head",
     "mapping",
     "number",
     "numbers",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Typed = TypeVar("Typed", CheckResult, Metric)
+_DIGEST = re.compile("[0-9a-f]{64}")
 _DECISIONS = ("pass", "warn", "fail", "insufficient", "error")
 
 
@@ -71,6 +74,13 @@ def read_run(path: Path) -> RunFolder:
         evidence=read_mapping(path / "evidence.json"),
         manifest=read_mapping(path / "manifest.json"),
     )
+
+
+def ledger_head(run: RunFolder) -> str:
+    """The ledger's head after the decision, as `runs ledger-verify --printed` takes it; "" where none is recorded."""
+    head = mapping(run.run.get("ledger"))
+    number, digest = whole(head.get("number")), text(head.get("hash"))
+    return f"{number}:{digest[:32]}" if number and _DIGEST.fullmatch(digest) else ""
 
 
 def inside(folder: Path, name: str) -> Path | None:

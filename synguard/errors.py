@@ -4,6 +4,8 @@
     ├── InputError                2   something the user gave is wrong: a path, an image, a key, a label
     │   ├── ConfigError           2   a configuration or policy file
     │   └── UnreadableImageError  2   an image that cannot be decoded safely
+    ├── RefusedError              20  the policy refuses the release
+    ├── ApprovalError             21  approvals are missing, stale or revoked
     ├── EvidenceError             22  the evidence cannot be had: too few images, an audit that cannot run
     └── IntegrityError            30  a digest or signature does not match what was recorded
 
@@ -13,10 +15,12 @@ The command line catches `SynguardError` once, at its edge, and prints `str(erro
 from __future__ import annotations
 
 __all__ = [
+    "ApprovalError",
     "ConfigError",
     "EvidenceError",
     "InputError",
     "IntegrityError",
+    "RefusedError",
     "SynguardError",
     "UnreadableImageError",
 ]
@@ -45,6 +49,18 @@ class ConfigError(InputError):
 
 class UnreadableImageError(InputError):
     """An image cannot be decoded safely: truncated, too large, or not of an allowed format."""
+
+
+class RefusedError(SynguardError):
+    """The policy refuses the release."""
+
+    exit_code = 20
+
+
+class ApprovalError(SynguardError):
+    """Approvals are missing, stale, revoked or refused."""
+
+    exit_code = 21
 
 
 class EvidenceError(SynguardError):

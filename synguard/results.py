@@ -119,6 +119,8 @@ class CheckResult:
     n: int = 0
     blocker: bool = False
     title: str = ""
+    waiver: str = ""
+    """The id of the waiver that excuses it, where the status is "waived"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,17 @@ def test_data() -> Path:
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's data folder of the module's own, so that no test writes into the ledger of who runs it."""
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        patch.delenv("SYNGUARD_LEDGER", raising=False)
+        patch.delenv("SYNGUARD_LEDGER_KEY", raising=False)
+        yield folder / "synguard"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Where SYNGUARD_NO_SKIPS is set, a skip is a failure: nothing that a system test covers may be left out unseen."""

@@ -101,9 +101,10 @@ def cut_windows(images: Tensor, windows: tuple[Window, ...], side: int) -> Tenso
     cut = []
     for window in windows:
         samples = max(1, min(4, round(size * window.side / side)))
-        theta = torch.from_numpy(window.matrix).to(images.dtype).expand(n, 2, 3)
-        grid = functional.affine_grid(theta, [n, 1, side * samples, side * samples], align_corners=False)
-        values = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        theta = torch.from_numpy(window.matrix).to(images.dtype)[None]
+        # One grid for all images: making one for each took longer than sampling.
+        grid = functional.affine_grid(theta, [1, 1, side * samples, side * samples], align_corners=False)
+        values = functional.grid_sample(images, grid.expand(n, -1, -1, -1), padding_mode="reflection", align_corners=False)
         cut.append(functional.avg_pool2d(values, samples)[:, 0])
     return torch.stack(cut, 1)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["CORE", "LESION", "TRANSFORMS", "plant", "plant_lesions"]
+__all__ = ["CORE", "LESION", "RECOGNISABLE", "TRANSFORMS", "plant", "plant_lesions"]
 
 Pixels = NDArray[np.uint8]
 Transform = Callable[[Pixels, Pixels, np.random.Generator], Pixels]
@@ -103,6 +103,8 @@ TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
 CORE: tuple[str, ...] = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "shrunk-75")
 """The transforms that any audit must see; the others tell how far it sees beyond them."""
 
+RECOGNISABLE: tuple[str, ...] = (*CORE, "blurred", "rotated-10", "crop-80")
+"""The transforms that leave what a person recognises as the same picture: what readers of pairs are measured on."""
 
 LESION = "lesion-pasted"
 """One more transform, where private images have boxes; see `plant_lesions`."""

@@ -20,7 +20,7 @@ from audits.memorisation.lanes import ExpertLane
 from audits.memorisation.margins import without_margins
 from audits.memorisation.matching import NAMES, Matcher
 from audits.memorisation.pictures import Pictures, working_pictures
-from audits.memorisation.planted import LESION, TRANSFORMS, plant, plant_lesions
+from audits.memorisation.planted import LESION, RECOGNISABLE, TRANSFORMS, plant, plant_lesions
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.search import Named
 from audits.memorisation.store import PictureStore
@@ -106,6 +106,11 @@ class Examined:
             "closer_to": self.closer_to.astype(object),
         }
         return pd.DataFrame({f"memorisation.{name}": column for name, column in table.items()})
+
+    def take(self, rows: NDArray[np.int64]) -> Examined:
+        """The findings on some of the candidates."""
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name)[rows] for f in fields(Examined) if f.name != "seconds"}
+        return Examined(**arrays, seconds=self.seconds)
 
     @staticmethod
     def join(parts: Sequence[Examined]) -> Examined:
@@ -240,6 +245,20 @@ class PreparedMemorisation:
             PlantedCount(name, len(hits), int(hits.sum()), tuple(values.tolist()))
             for name, hits, values in zip(names, np.split(right, cuts), np.split(scores, cuts), strict=True)
         )
+
+    def known_copies(self, count: int, seed: int) -> tuple[NDArray[np.uint8], Examined]:
+        """At most `count` planted copies that a person can recognise, with the findings on them, in random order.
+
+        Pixels (n, size, size, 3). Only copies of which the audit names the right private image: the pair shows a copy then.
+        """
+        each = -(-count // len(RECOGNISABLE))
+        sources, copies = zip(*(self._copies(name, seed, each) for name in RECOGNISABLE), strict=True)
+        rows, pixels = np.concatenate(sources), np.concatenate(copies)
+        found = self.examine(pixels, [""] * len(pixels))
+        groups = np.array([group.hex() for group in self.exact.groups])
+        right = np.flatnonzero((found.nearest >= 0) & (groups[found.nearest] == groups[rows]))
+        chosen = np.random.default_rng([seed, 0x5EE]).permutation(right)[:count]
+        return pixels[chosen], found.take(chosen)
 
     def _copies(self, name: str, seed: int, most: int | None) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Rows of the private images that are copied under a transform, and the copies."""

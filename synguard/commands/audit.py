@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from synguard.commands import options
-from synguard.commands.terminal import finish, progress_display
+from synguard.commands.terminal import finish, print_json, progress_display
 
 __all__ = ["COMMANDS"]
 
@@ -28,6 +28,7 @@ __all__ = ["COMMANDS"]
 @click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
 @click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable images, private ones excepted.")
+@options.ledger
 @options.out
 @options.fail_on_warn
 @options.as_json
@@ -48,6 +49,7 @@ def audit(
     batch_size: int | None,
     seed: int,
     skip_unreadable: bool,
+    ledger: str | None,
     out: Path,
     fail_on_warn: bool,
     as_json: bool,
@@ -78,6 +80,7 @@ def audit(
             batch_size=batch_size,
             seed=seed,
             skip_unreadable=skip_unreadable,
+            ledger=ledger,
             out=out,
             progress=progress,
         )
@@ -87,20 +90,46 @@ def audit(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--edition", type=click.Choice(["internal", "public"]), default="internal", show_default=True)
-def report(run: Path, edition: str) -> None:
+@click.option("--compare", "before", type=click.Path(path_type=Path), help="An earlier run: what changed since?")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "json"]),
+    default="html",
+    show_default=True,
+    help="html writes a page; md and json are printed, and hold figures alone.",
+)
+def report(run: Path, edition: str, before: Path | None, form: str) -> None:
     """Write the report of a run again, from what the run recorded. Ends with 30 where the record was changed since.
 
     \b
     Example:
       synguard report runs/first --edition public
+      synguard report runs/second --compare runs/first
+      synguard report runs/second --compare runs/first --format md
     """
-    from reports import render
+    from reports import compare, render
     from synguard.runs.listing import require_finished
     from synguard.runs.result import load_result
 
-    require_finished(run)
-    load_result(run)  # nothing is reported that was not signed
-    click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
+    for folder in (run, before) if before else (run,):
+        require_finished(folder)
+        load_result(folder)  # nothing is reported that was not signed
+    if before is not None:
+        changed = compare(before, run)
+        if form == "html":
+            click.echo(f"comparison: {changed.write(run / 'report' / 'compared.html')}")
+        elif form == "md":
+            click.echo("\n".join(changed.lines()))
+        else:
+            print_json(changed.as_dict())
+    elif form == "html":
+        click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
+    else:
+        click.echo((run / _PLAIN[form]).read_text(), nl=False)
 
+
+_PLAIN = {"md": "summary.md", "json": "results.json"}
+"""What a run has written of its decision, without markup and without pictures."""
 
 COMMANDS = (audit, report)

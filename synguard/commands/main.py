@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from synguard.commands import audit, data, governance, run
+from synguard.commands import audit, data, gate, keys, policy, release, review, run, runs, sign_off
 from synguard.errors import SynguardError
 from synguard.results import ExitCode
 
@@ -22,7 +22,7 @@ def cli() -> None:
     """Privacy auditing and release governance for synthetic medical images.
 
     Exit codes: 0 pass, 1 internal error, 2 usage or bad input, 10 warnings (with --fail-on-warn), 20 policy failed,
-    22 evidence missing, too small or invalid, 30 integrity failure.
+    21 approvals missing, stale or revoked, 22 evidence missing, too small or invalid, 30 integrity failure.
 
     \b
     Example:
@@ -30,8 +30,9 @@ def cli() -> None:
     """
 
 
-for command in (*run.COMMANDS, *audit.COMMANDS, *data.COMMANDS, *governance.COMMANDS):
-    cli.add_command(command)
+for module in (run, runs, audit, data, policy, review, gate, keys, sign_off, release):
+    for command in module.COMMANDS:
+        cli.add_command(command)
 
 
 def main() -> None:

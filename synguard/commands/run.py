@@ -1,4 +1,4 @@
-"""`demo`, `init`, `train`, `generate`, `generate-and-audit`, `runs list`."""
+"""`demo`, `init`, `train`, `generate`, `generate-and-audit`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from synguard.commands import options
-from synguard.commands.terminal import finish, print_json, progress_display
+from synguard.commands.terminal import finish, progress_display
 
 __all__ = ["COMMANDS"]
 
@@ -112,10 +112,13 @@ def generate(config: Path, out: Path, images: int | None, quiet: bool) -> None:
 @CONFIG
 @options.out
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@options.ledger
 @options.fail_on_warn
 @options.as_json
 @options.quiet
-def generate_and_audit(config: Path, out: Path, resume: bool, fail_on_warn: bool, as_json: bool, quiet: bool) -> None:
+def generate_and_audit(
+    config: Path, out: Path, resume: bool, ledger: str | None, fail_on_warn: bool, as_json: bool, quiet: bool
+) -> None:
     """Train or load a generator, generate and audit in batches, decide, and write the report.
 
     \b
@@ -126,40 +129,8 @@ def generate_and_audit(config: Path, out: Path, resume: bool, fail_on_warn: bool
     from synguard.runs.execute import generate_and_audit as execute
 
     with progress_display(quiet) as progress:
-        result = execute(config, out, resume=resume, progress=progress)
+        result = execute(config, out, ledger=ledger, resume=resume, progress=progress)
     finish(result, as_json=as_json, fail_on_warn=fail_on_warn)
 
 
-@click.group()
-def runs() -> None:
-    """Look at runs.
-
-    \b
-    Example:
-      synguard runs list runs
-    """
-
-
-@runs.command("list")
-@click.argument("folder", type=click.Path(path_type=Path), default=Path())
-@options.as_json
-def runs_list(folder: Path, as_json: bool) -> None:
-    """List the runs under a folder, oldest first: state, decision, images, name.
-
-    \b
-    Example:
-      synguard runs list runs
-    """
-    from synguard.runs.listing import list_runs
-
-    rows = list_runs(folder)
-    if as_json:
-        print_json([row.as_dict() for row in rows])
-        return
-    for row in rows:
-        click.echo(row.line())
-    if not rows:
-        click.echo(f"no runs under {folder}", err=True)
-
-
-COMMANDS = (demo, init, train, generate, generate_and_audit, runs)
+COMMANDS = (demo, init, train, generate, generate_and_audit)

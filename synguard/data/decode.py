@@ -169,7 +169,7 @@ def _name(kind: str | None, data: bytes) -> str:
     if not data:
         return "an empty file"
     if kind == "DICOM":
-        return "a DICOM file, which needs the extra `dicom` that this version does not have yet,"
+        return "a DICOM file, which is no format of candidates or private images,"
     return f"a {kind} file" if kind else "a file that is no image"
 
 

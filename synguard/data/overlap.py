@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -90,7 +91,7 @@ def find_overlap(private: ImageSet, holdout: ImageSet) -> Overlap:
             f"{holdout.name}: found images of {holdout.size} px, expected {private.size} px as in {private.name}"
         )
     return Overlap(
-        same_patient=_pairs(private, holdout, private.patients.tolist(), holdout.patients.tolist()) if compared else (),
+        same_patient=_pairs(private, holdout, _meant(private), _meant(holdout)) if compared else (),
         same_bytes=same_bytes,
         same_pixels=tuple(pair for pair in same_pixels if pair.holdout not in taken),
         patients_compared=compared,
@@ -116,6 +117,19 @@ def duplicates(images: ImageSet) -> tuple[Duplicate, ...]:
                 a, b = images.files[start], images.files[row]
                 found.setdefault((a, b), Duplicate(a, b, patients[start], patients[row], same))
     return tuple(found[pair] for pair in sorted(found))
+
+
+def _meant(images: ImageSet) -> list[str]:
+    """Patient ids without what another table may write otherwise: form, capitals, leading zeros, the ".0" of a number.
+
+    Rather two patients taken for one, which is named and can be mended, than one patient on both sides.
+    """
+    found = []
+    for patient in images.patients.tolist():
+        plain = unicodedata.normalize("NFKC", patient).strip().casefold()
+        number = plain.removesuffix(".0")
+        found.append(number.lstrip("0") if number.isdecimal() else plain)
+    return found
 
 
 def _pairs(private: ImageSet, holdout: ImageSet, ours: Sequence[Hashable], theirs: Sequence[Hashable]) -> tuple[Pair, ...]:

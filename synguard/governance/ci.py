@@ -1,20 +1,21 @@
-"""A decision in the forms that CI systems read: JUnit XML and SARIF 2.1.0.
+"""A decision in the forms that CI systems read: JUnit XML, SARIF 2.1.0 and a summary in Markdown.
 
-Both leave the house more easily than a run folder does, so both are made from figures alone: names of files never enter.
+All leave the house more easily than a run folder does, so all are made from figures alone: names of files never enter.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 from synguard.governance.files import canonical, write_private
-from synguard.governance.policy import Policy
+from synguard.governance.policy import Origin, Policy
 from synguard.governance.wording import without_names
 from synguard.results import CheckResult, Decision, Status
 
-__all__ = ["junit", "sarif", "write_ci"]
+__all__ = ["junit", "sarif", "summary", "write_ci"]
 
 _SARIF: dict[Status, tuple[str, str]] = {
     "pass": ("pass", "none"),
@@ -25,9 +26,10 @@ _SARIF: dict[Status, tuple[str, str]] = {
 
 
 def write_ci(run: Path, decision: Decision, policy: Policy) -> None:
-    """Writes `junit.xml` and `results.sarif` into the run folder."""
+    """Writes `junit.xml`, `results.sarif` and `summary.md` into the run folder."""
     write_private(run / "junit.xml", junit(decision, policy))
     write_private(run / "results.sarif", canonical(sarif(decision, policy)))
+    write_private(run / "summary.md", summary(decision, policy).encode())
 
 
 def junit(decision: Decision, policy: Policy) -> bytes:
@@ -73,22 +75,46 @@ def sarif(decision: Decision, policy: Policy) -> dict[str, Any]:
     ]
     known = [rule["id"] for rule in rules]
     rules += [{"id": name} for name in dict.fromkeys(check.id for check in decision.checks) if name not in known]
-    lines = {check.id: check.line for check in policy.checks}
+    origins = {check.id: check.origin for check in policy.checks}
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [
             {
                 "tool": {"driver": {"name": "synguard", "rules": rules}},
-                "results": [_sarif_result(check, policy, max(1, lines.get(check.id, 1))) for check in decision.checks],
+                "results": [_sarif_result(check, policy, origins.get(check.id, Origin())) for check in decision.checks],
             }
         ],
     }
 
 
-def _sarif_result(check: CheckResult, policy: Policy, line: int) -> dict[str, Any]:
+def summary(decision: Decision, policy: Policy) -> str:
+    """A few lines of Markdown for the page of a CI job: the verdict, and a row for each check that is not a plain pass."""
+    open_ = [check for check in decision.checks if check.status != "pass"]
+    lines = [
+        f"## synguard: {decision.status}",
+        "",
+        f"{policy.name} {policy.version}: {len(decision.checks)} checks, {len(decision.checks) - len(open_)} hold. "
+        f"Exit code {decision.exit_code}.",
+    ]
+    if open_:
+        lines += ["", "| check | status | what was found |", "|---|---|---|"]
+        lines += [f"| {_cell(check.id)} | {check.status} | {_cell(without_names(check))} |" for check in open_]
+    lines += ["", "A pass says what was found at the power of the audit, never that images are anonymous."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell and is shown as it is: group names come from the user's data."""
+    plain = " ".join(_xml(text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", plain)
+
+
+def _sarif_result(check: CheckResult, policy: Policy, origin: Origin) -> dict[str, Any]:
     kind, level = _SARIF.get(check.status, ("fail", "error"))
+    waived = {"suppressions": [{"kind": "external", "status": "accepted", "justification": f"waiver {check.waiver}"}]}
     return {
+        **(waived if check.status == "waived" else {}),
         "ruleId": check.id,
         "kind": kind,
         "level": level,
@@ -96,8 +122,8 @@ def _sarif_result(check: CheckResult, policy: Policy, line: int) -> dict[str, An
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": policy.file or f"{policy.name}.yaml"},
-                    "region": {"startLine": line},
+                    "artifactLocation": {"uri": origin.file or policy.file or f"{policy.name}.yaml"},
+                    "region": {"startLine": max(1, origin.line)},
                 }
             }
         ],

@@ -10,12 +10,13 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from synguard.errors import IntegrityError
 
-__all__ = ["canonical", "private_folder", "read_json", "sha256_of", "write_private"]
+__all__ = ["canonical", "parse_json", "private_folder", "read_json", "sha256_of", "write_private"]
 
 _DIGITS = 12
 
@@ -56,13 +57,18 @@ def private_folder(path: Path) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file of the record. Raises IntegrityError for anything else, duplicate keys included."""
     try:
-        found = json.loads(path.read_bytes(), object_pairs_hook=_once)
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else f"unreadable JSON ({error})"
         raise IntegrityError(f"{path}: found {what}, expected the JSON object that synguard wrote") from error
     if not isinstance(found, dict):
         raise IntegrityError(f"{path}: found JSON that is not an object, expected the object that synguard wrote")
     return found
+
+
+def parse_json(data: str | bytes) -> Any:
+    """JSON that means the same to every reader. Raises ValueError also where a key stands twice."""
+    return json.loads(data, object_pairs_hook=_once)
 
 
 def sha256_of(path: Path) -> str:
@@ -93,6 +99,8 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Path):
         return value.as_posix()
+    if isinstance(value, date):
+        return value.isoformat()
     if hasattr(value, "item"):  # a numpy scalar
         return _plain(value.item())
     raise TypeError(f"found {type(value).__name__}, expected a JSON value")

@@ -11,7 +11,11 @@ How one limit is held against one metric:
   An audit that errored is missing evidence too, not an internal error: the run is whole, its record is signed, and
   a fail elsewhere still decides (20 before 22). Exit 1 is left for runs that could not write their results.
 - A copy that was seen is a breach, even where the holdout is spoilt: broken limits on a census fail in every state.
-- A copy in what would be released fails under any policy, also under one that does not ask for copies.
+- A copy in what would be released fails under any policy, also under one that does not ask for copies; one that two readers
+  confirmed counts like one that the audit verified.
+- Where a policy asks more of a check, or of single groups of it, all of that is held, and the weightiest result counts.
+- A waiver in force lifts a fail limit to its ceiling, never further: what keeps the ceiling is `waived`, a warning.
+- A policy that nobody has reviewed by its day fails. Where the day is not known, nothing that depends on it can pass.
 """
 
 from __future__ import annotations
@@ -19,16 +23,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Literal
 
 from synguard.governance import wording
 from synguard.governance.limits import Limit
-from synguard.governance.policy import LEVELS, Check, Policy
+from synguard.governance.policy import LEVELS, Check, Policy, Waiver
 from synguard.metrics.catalogue import CATALOGUE, MetricSpec
 from synguard.metrics.sample_size import clean_bound
 from synguard.results import CheckResult, Decision, ExitCode, Metric, Status
 
-__all__ = ["SEVERITY", "decide"]
+__all__ = ["SEVERITY", "decide", "held_figure", "holds_until"]
 
 SEVERITY: tuple[Status, ...] = ("fail", "error", "invalid", "insufficient", "warn", "waived", "pass")
 """Statuses from the one that weighs most."""
@@ -39,10 +44,10 @@ _EXIT: dict[Status, ExitCode] = {
     "invalid": ExitCode.EVIDENCE,
     "insufficient": ExitCode.EVIDENCE,
     "warn": ExitCode.WARN,
-    "waived": ExitCode.PASS,
+    "waived": ExitCode.WARN,
     "pass": ExitCode.PASS,
 }
-_COPIES = ("memorisation.exact_copies", "memorisation.verified_copies")
+_COPIES = ("memorisation.exact_copies", "memorisation.verified_copies", "review.copies_confirmed")
 """Of these no policy may let one into the release."""
 _SIDE = {"lower": 0, "upper": 1}
 """Which of a metric's two bounds is the unfavourable one, by what the catalogue holds it on."""
@@ -58,16 +63,25 @@ _DECIDED: dict[Status, Literal["pass", "warn", "fail", "insufficient", "error"]]
 }
 
 
-def decide(policy: Policy, metrics: Sequence[Metric], *, released: Sequence[str], fail_on_warn: bool = False) -> Decision:
+def decide(
+    policy: Policy,
+    metrics: Sequence[Metric],
+    *,
+    released: Sequence[str],
+    today: date | None = None,
+    fail_on_warn: bool = False,
+) -> Decision:
     """The decision on a release that consists of `released` ("images", "model"), from the metrics of its audits.
 
     Every check that applies gives one result for each metric it looks at; the weightiest decides. A policy of which no check
-    applies, or a release of something that the policy does not speak of, is never a pass.
+    applies, or a release of something that the policy does not speak of, is never a pass. How often the gate was asked comes
+    as the metric `run.attempts`. `today` is the day of the decision; without it, no waiver counts.
     """
+    waivers = [waiver for waiver in policy.waivers if today is not None and waiver.in_force(today)]
     results: list[CheckResult] = []
     for check in policy.checks:
         if _applies(check, released):
-            results += _hold(check, metrics, policy.confidence)
+            results += _hold(replace(check, confidence=check.confidence or policy.confidence), metrics, waivers)
     if not results:
         results = [_about_policy("no-check", "the policy has no check that applies, and nothing passes unchecked")]
     unspoken = [what for what in released if what not in policy.releases]
@@ -75,7 +89,39 @@ def decide(policy: Policy, metrics: Sequence[Metric], *, released: Sequence[str]
         what = f"a release of {' and '.join(unspoken)}" if unspoken else "a release of nothing"
         results.append(_about_policy("release-covered", f"the policy {policy.name} says nothing about {what}"))
     results += _copies_let_through(metrics, results)
+    results += _days(policy, today)
     return _combine(policy, results, fail_on_warn)
+
+
+def holds_until(policy: Policy, decision: Decision) -> date | None:
+    """The last day on which the decision stands: that of the policy's review, or of the first waiver in use to run out."""
+    used = {check.waiver for check in decision.checks if check.waiver}
+    days = [waiver.expires for waiver in policy.waivers if waiver.id in used]
+    return min([*days, *([policy.review_by] if policy.review_by else [])], default=None)
+
+
+def held_figure(metric: Metric, spec: MetricSpec) -> float | None:
+    """What limits on a metric are held against: its value, or the bound on the unfavourable side; None without one."""
+    if spec.held_on == "value" or metric.value is None:
+        return metric.value
+    return metric.bounds[_SIDE[spec.held_on]] if metric.bounds else None
+
+
+def _days(policy: Policy, today: date | None) -> list[CheckResult]:
+    """What the day of the decision makes of the policy itself."""
+    if today is None:
+        dated = policy.review_by is not None or policy.waivers
+        return [_about_policy("policy-day", "the policy depends on the day, and the day was not given")] if dated else []
+    found = []
+    if policy.review_by is not None and today > policy.review_by:
+        reason = f"the policy {policy.name} was to be reviewed by {policy.review_by}; nobody has stood by its limits since"
+        found.append(replace(_about_policy("policy-review", reason, "fail"), blocker=True))
+    for waiver in policy.waivers:
+        if not waiver.in_force(today):
+            when = f"ran out on {waiver.expires}" if today > waiver.expires else f"does not count before {waiver.issued}"
+            reason = f"the waiver {waiver.id} for {waiver.check} {when} and was not used"
+            found.append(_about_policy(f"waiver-{waiver.id}", reason, "warn"))
+    return found
 
 
 def _copies_let_through(metrics: Sequence[Metric], results: Sequence[CheckResult]) -> list[CheckResult]:
@@ -107,30 +153,49 @@ def _applies(check: Check, released: Sequence[str]) -> bool:
     return check.when == "always" or (check.when == "model released") == ("model" in released)
 
 
-def _hold(check: Check, metrics: Sequence[Metric], confidence: float) -> list[CheckResult]:
+def _hold(check: Check, metrics: Sequence[Metric], waivers: Sequence[Waiver]) -> list[CheckResult]:
     """One check against all metrics that it names."""
     named = [metric for metric in metrics if metric.name == check.metric]
     if check.each_group:
-        return _hold_each_group(check, [m for m in named if m.group is not None], named, confidence)
+        return _hold_each_group(check, [m for m in named if m.group is not None], named, waivers)
     results = []
     for group in check.groups or (check.group,):
         found = [metric for metric in named if metric.group == group]
-        results += [_judge(check, metric, confidence) for metric in found] or [_missing(check, group)]
+        results += [_strictest(check, metric, waivers) for metric in found] or [_missing(check, group)]
     return results
 
 
 def _hold_each_group(
-    check: Check, grouped: Sequence[Metric], named: Sequence[Metric], confidence: float
+    check: Check, grouped: Sequence[Metric], named: Sequence[Metric], waivers: Sequence[Waiver]
 ) -> list[CheckResult]:
-    small = [metric for metric in grouped if _not_judged(check, metric)]
-    results = [_judge(check, metric, confidence) for metric in grouped if metric not in small]
+    small = [metric for metric in grouped if all(_not_judged(form, metric) for form in check.forms(metric.group))]
+    results = [_strictest(check, metric, waivers) for metric in grouped if metric not in small]
     if small:
         results.append(replace(_blank(check, None, "warn"), reason=wording.small_groups(check, small)))
     if not results:
         # An audit that could not run has no groups to speak of, but says so once for all of them.
         whole = [metric for metric in named if metric.state == "not_tested"]
-        results = [_judge(check, metric, confidence) for metric in whole] or [_missing(check, None)]
+        results = [_strictest(check, metric, waivers) for metric in whole] or [_missing(check, None)]
     return results
+
+
+def _strictest(check: Check, metric: Metric, waivers: Sequence[Waiver]) -> CheckResult:
+    """The weightiest result of a check and all that is asked on top of it, unless a waiver excuses it."""
+    forms = check.forms(metric.group)
+    result = _weightiest([_judge(form, metric, form.confidence) for form in forms])
+    waiver = next((waiver for waiver in waivers if waiver.covers(check.id, metric.group)), None)
+    if waiver is None or check.blocker or result.status not in ("fail", "insufficient"):
+        return result
+    lifted = [form.lifted(waiver.ceiling) for form in forms]
+    excused = _weightiest([_judge(form, metric, form.confidence) for form in lifted])
+    if excused.status not in ("pass", "warn"):
+        return replace(result, reason=wording.not_waived(result.reason, waiver))
+    return replace(result, status="waived", waiver=waiver.id, reason=wording.waived(result.reason, waiver))
+
+
+def _weightiest(results: Sequence[CheckResult]) -> CheckResult:
+    """Of equally weighty ones the last, which was held against the strictest limit."""
+    return min(reversed(results), key=lambda result: SEVERITY.index(result.status))
 
 
 def _not_judged(check: Check, metric: Metric) -> bool:
@@ -205,9 +270,8 @@ def _held(metric: Metric, spec: MetricSpec, limit: Limit) -> float:
     """The figure that the limit is held against; only asked of metrics that are usable."""
     if limit.of_n:
         return (metric.value or 0.0) / metric.n
-    if spec.held_on == "value" or metric.bounds is None:
-        return math.nan if metric.value is None else metric.value
-    return metric.bounds[_SIDE[spec.held_on]]
+    figure = held_figure(metric, spec)
+    return math.nan if figure is None else figure
 
 
 def _proven(metric: Metric, spec: MetricSpec, limit: Limit) -> bool:
@@ -268,8 +332,8 @@ def _missing(check: Check, group: str | None) -> CheckResult:
     return replace(_blank(check, group, "insufficient"), reason=wording.missing(check, group))
 
 
-def _about_policy(name: str, reason: str) -> CheckResult:
-    return CheckResult(id=name, metric="", status="insufficient", reason=f"{reason[0].upper()}{reason[1:]}.", title=reason)
+def _about_policy(name: str, reason: str, status: Status = "insufficient") -> CheckResult:
+    return CheckResult(id=name, metric="", status=status, reason=f"{reason[0].upper()}{reason[1:]}.", title=reason)
 
 
 def _result(

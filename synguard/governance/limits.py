@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from synguard.metrics.catalogue import MetricSpec
 
-__all__ = ["COUNTS", "Limit", "LimitError", "example", "parse_limit", "parse_share", "shown"]
+__all__ = ["COUNTS", "Limit", "LimitError", "example", "parse_limit", "parse_people", "parse_share", "shown"]
 
-COUNTS = {"images": "image", "pairs": "pair", "copies": "copy"}
+COUNTS = {"images": "image", "pairs": "pair", "copies": "copy", "attempts": "attempt"}
 """Units that are counted, with their singular."""
 
 _TEXT = re.compile(r"(?P<number>[-+]?[0-9]+(?:\.[0-9]+)?) ?(?P<unit>%|[A-Za-z]+)?")
@@ -42,6 +42,12 @@ class Limit:
     def looser_than(self, other: Limit) -> bool:
         """Whether this limit lets something through that `other` stops; False where the two cannot be compared."""
         return (self.side, self.of_n) == (other.side, other.of_n) and other.breaks(self.value)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no figure could ever break it: above 100 %, below 0 images, above an AUC of 1."""
+        low, high = (0.0, 1.0) if self.unit == "share" else _RANGES.get(self.unit, (0.0, math.inf))
+        return self.value >= high if self.side == "above" else self.value <= low
 
     def __str__(self) -> str:
         """Such as "above 1 %"."""
@@ -74,6 +80,14 @@ def parse_share(raw: Any, example_text: str) -> float:
     number = float(match["number"])
     _inside(raw, number, 0, 100, "%")
     return _percent(number)
+
+
+def parse_people(raw: Any) -> int:
+    """A number of people such as `2 people` or `1 person`. Raises LimitError."""
+    match = re.fullmatch(r"([1-9][0-9]{0,2}) (?:person|people)", raw) if isinstance(raw, str) else None
+    if match is None:
+        raise LimitError(_quoted(raw), 'a whole number of people, such as "1 person" or "2 people"')
+    return int(match[1])
 
 
 def example(spec: MetricSpec) -> str:

@@ -8,12 +8,13 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from synguard.errors import IntegrityError
 from synguard.governance.files import canonical, read_json, write_private
 
-__all__ = ["Entry", "Manifest", "build", "read", "verify", "write"]
+__all__ = ["Entry", "Manifest", "build", "read", "read_file", "verify", "write"]
 
 SCHEMA_VERSION = 1
 
@@ -87,6 +88,16 @@ def verify(folder: Path, manifest: Manifest) -> None:
         raise IntegrityError(f"{folder}: found {'; '.join(wrong[:5])}{more}; expected exactly the files of the manifest")
 
 
+def read_file(folder: Path, entry: Entry) -> bytes:
+    """The bytes of one file of a manifest, read once. Raises IntegrityError where they are not those of the manifest."""
+    path = folder / entry.path
+    with _opened(folder, entry.path) as stream:
+        data = stream.read(entry.size + 1)
+    if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise IntegrityError(f"{path}: found other bytes than the manifest's, expected sha256 {entry.sha256[:16]}")
+    return data
+
+
 def _paths(folder: Path) -> Iterator[str]:
     """Paths of all files below `folder`, which must be plain."""
     if folder.is_symlink() or not folder.is_dir():
@@ -113,13 +124,16 @@ def _paths(folder: Path) -> Iterator[str]:
 
 def _digest(folder: Path, name: str) -> tuple[str, int]:
     """Digest and size of one file, of the same open file, never through a link."""
-    try:
-        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError as error:
-        raise IntegrityError(f"{folder / name}: found a file that cannot be opened ({error.strerror})") from error
-    with os.fdopen(handle, "rb") as stream:
+    with _opened(folder, name) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return digest, stream.tell()
+
+
+def _opened(folder: Path, name: str) -> BufferedReader:
+    try:
+        return os.fdopen(os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+    except OSError as error:
+        raise IntegrityError(f"{folder / name}: found a file that cannot be opened ({error.strerror})") from error
 
 
 def _check_name(where: Path, name: str) -> None:

@@ -11,10 +11,26 @@ from pydantic import BaseModel, ValidationError
 from synguard.errors import ConfigError
 from synguard.governance.strict_yaml import Document, Path, Place
 
-__all__ = ["NAME_PATTERN", "VERSION_PATTERN", "Problems", "key_of", "shown", "suggestion"]
+__all__ = [
+    "DATE_PATTERN",
+    "DIGEST_PATTERN",
+    "NAME_PATTERN",
+    "VERSION_PATTERN",
+    "Problems",
+    "Shapes",
+    "key_of",
+    "shown",
+    "suggestion",
+]
+
+Shapes = Mapping[tuple[str, ...], type[BaseModel]]
+"""The model of each mapping of a file, by the keys on the way to it, without indices of lists."""
+
 
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 VERSION_PATTERN = r"^[0-9]+\.[0-9]+\.[0-9]+$"
+DATE_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 _PLAIN = {
     "model_type": "a mapping",
     "dict_type": "a mapping",
@@ -27,6 +43,8 @@ _PLAIN = {
 _FORMS = {
     NAME_PATTERN: "lower-case words joined by hyphens, such as near-copy-rate",
     VERSION_PATTERN: "three numbers, such as 1.0.0",
+    DATE_PATTERN: "a day, such as 2027-06-01",
+    DIGEST_PATTERN: "64 lower-case hexadecimal digits: the sha256 of the base's bytes",
 }
 
 
@@ -49,15 +67,16 @@ class Problems:
         place: Place = self.document.key_place(path) if key else self.document.place(path)
         self._found.add((place.line, place.column, f"{self.where}:{place}: {key_of(path)}: {text}"))
 
-    def add_validation(self, error: ValidationError, models: Mapping[int, type[BaseModel]]) -> None:
-        """What pydantic found. `models` has the model of a mapping by the length of its path, to name the keys it knows."""
+    def add_validation(self, error: ValidationError, shapes: Shapes) -> None:
+        """What pydantic found."""
         for item in error.errors(include_url=False):
             path: Path = item["loc"]
             kind, context, value = item["type"], item.get("ctx", {}), item["input"]
             if kind == "missing":
                 self.add(path, "nothing", f"the key {path[-1]}", key=False)
             elif kind == "extra_forbidden":
-                known = [field.alias or name for name, field in models[len(path) - 1].model_fields.items()]
+                fields = shapes[_keys(path[:-1])].model_fields
+                known = [field.alias or name for name, field in fields.items()]
                 self.add(path, "an unknown key", f"{suggestion(str(path[-1]), known)}one of: {', '.join(known)}", key=True)
             elif kind == "string_too_short":
                 self.add(path, shown(value), f"text of at least {context['min_length']} characters")
@@ -65,19 +84,41 @@ class Problems:
                 self.add(path, f"{len(value)} characters", f"at most {context['max_length']}")
             elif kind == "string_pattern_mismatch":
                 self.add(path, shown(value), _FORMS.get(context["pattern"], f"text of the form {context['pattern']}"))
-            elif kind == "model_type" and len(path) == 3:
+            elif kind == "model_type" and _is_limit(shapes[_keys(path)]):
                 self.add(path, shown(value), "a mapping such as {above: 1%}")
             elif kind == "too_short":
                 self.add(path, "an empty list", "at least one entry")
             elif kind in ("literal_error", "enum"):
-                self.add(path, shown(value), str(context["expected"]))
+                self.add(path, shown(value), str(context["expected"]).replace("True", "true"))
             else:
                 self.add(path, shown(value), _PLAIN.get(kind, item["msg"]))
+
+    def add_empty(self, value: Any, shapes: Shapes, path: Path = ()) -> None:
+        """Keys that may be left out, and stand there with nothing after them."""
+        if isinstance(value, list):
+            for i, item in enumerate(value):
+                self.add_empty(item, shapes, (*path, i))
+        shape = shapes.get(_keys(path)) if isinstance(value, dict) else None
+        if shape is None or _is_limit(shape):  # an empty limit is told by whoever reads it
+            return
+        for key, field in shape.model_fields.items():
+            if key in value and value[key] is None and field.default is None:
+                self.add((*path, key), "nothing", "a value, or no such key", key=True)
+            elif key in value:
+                self.add_empty(value[key], shapes, (*path, key))
 
     def raise_if_any(self) -> None:
         """ConfigError with all problems in the order of the file, a line each."""
         if self._found:
             raise ConfigError("\n".join(text for _, _, text in sorted(self._found)))
+
+
+def _is_limit(shape: type[BaseModel]) -> bool:
+    return "above" in shape.model_fields
+
+
+def _keys(path: Path) -> tuple[str, ...]:
+    return tuple(part for part in path if isinstance(part, str))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from synguard.errors import IntegrityError
 from synguard.governance import envelope
 from synguard.governance.files import canonical, private_folder, read_json, sha256_of, write_private
+from synguard.governance.keys import software
 from synguard.governance.policy import Policy
 from synguard.results import Decision, Metric
 
@@ -25,8 +26,10 @@ __all__ = [
     "ResultsContext",
     "RunRecord",
     "RunState",
+    "metrics_of",
     "read_run",
     "results_document",
+    "tuples",
     "verify_results",
     "write_results",
     "write_run",
@@ -65,6 +68,8 @@ class RunRecord:
     data: Mapping[str, Any] = field(default_factory=dict)
     results_key: str = ""
     """Public key that `results.json` is signed with, as `write_results` gave it."""
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    """The ledger's head when this was written: its ledger, number and hash."""
 
 
 def results_document(decision: Decision, metrics: Sequence[Metric], context: ResultsContext) -> dict[str, Any]:
@@ -81,6 +86,7 @@ def results_document(decision: Decision, metrics: Sequence[Metric], context: Res
             "title": policy.title,
             "file": policy.file,
             "sha256": policy.sha256,
+            "digest": policy.digest,
             "confidence": policy.confidence,
         },
         "released": list(context.released),
@@ -104,13 +110,13 @@ def write_results(
     data = canonical(results_document(decision, metrics, context))
     subjects = {"results.json": hashlib.sha256(data).hexdigest()}
     subjects |= {name: sha256_of(run / name) for name in sign_too}
-    key = envelope.new_key()
+    key = software.new_key()
     stated = {"status": decision.status, "exit_code": int(decision.exit_code), "policy_sha256": context.policy.sha256}
     signed = envelope.sign(envelope.statement(subjects, PREDICATE_TYPE, stated), key)
     private_folder(run)
     write_private(run / "results.json", data)
     write_private(run / "results.dsse.json", signed)
-    return envelope.public_text(key)
+    return key.public
 
 
 def verify_results(run: Path) -> dict[str, Any]:
@@ -133,6 +139,23 @@ def verify_results(run: Path) -> dict[str, Any]:
         if found != digest:
             raise IntegrityError(f"{path}: found {found[:16]}, expected sha256 {digest[:16]} as signed")
     return read_json(run / "results.json")
+
+
+def metrics_of(document: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """The metrics of what `verify_results` returned."""
+    return tuple(Metric(**tuples(row)) for row in document["metrics"])
+
+
+def tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were, and its text for infinity as the number."""
+    infinite = {"inf": float("inf"), "-inf": float("-inf")}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(plain(item) for item in value)
+        return infinite.get(value, value) if isinstance(value, str) else value
+
+    return {key: plain(value) for key, value in row.items()}
 
 
 def write_run(run: Path, record: RunRecord) -> None:

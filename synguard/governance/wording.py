@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from synguard.governance.limits import COUNTS, Limit, shown
-from synguard.governance.policy import Check, Policy
+from synguard.governance.policy import Check, Policy, Waiver
 from synguard.metrics.catalogue import CATALOGUE, MetricSpec
 from synguard.results import CheckResult, Metric, Status
 
-__all__ = ["all_passed", "copies_let_through", "figure", "missing", "sentence", "small_groups", "without_names"]
+__all__ = [
+    "all_passed",
+    "copies_let_through",
+    "figure",
+    "missing",
+    "not_waived",
+    "sentence",
+    "small_groups",
+    "waived",
+    "without_names",
+]
 
 
 def sentence(
@@ -70,6 +80,16 @@ def small_groups(check: Check, small: Sequence[Metric]) -> str:
     return f"{check.metric}: not judged by themselves: {'; '.join(parts)}."
 
 
+def waived(reason: str, waiver: Waiver) -> str:
+    """For a broken limit that a waiver excuses."""
+    return f"{reason} Waived up to {waiver.ceiling} and until {waiver.expires} ({waiver.id}): {waiver.reason}"
+
+
+def not_waived(reason: str, waiver: Waiver) -> str:
+    """For a broken limit that is beyond the ceiling of its waiver as well."""
+    return f"{reason} The waiver {waiver.id} does not excuse it: its ceiling is {waiver.ceiling}."
+
+
 def all_passed(policy: Policy, checks: int) -> str:
     """For a decision with nothing to complain of; says what was found, never that a release is safe."""
     return f"All {checks} checks of {policy.name} {policy.version} hold, at the power that the audit shows for itself."
@@ -80,6 +100,7 @@ def without_names(result: CheckResult) -> str:
     value = "no figure" if result.value is None else shown(result.value, result.unit)
     held = f", held against the limit at {shown(result.bound, _unit_held(result))}" if result.bound is not None else ""
     limit = f"; the limit is {result.limit}" if result.limit else ""
+    limit += f"; waived by {result.waiver}" if result.waiver else ""
     return f"{_name(result.metric or result.id, result.group)}: {result.status}: {value} (n = {result.n:,}{held}){limit}."
 
 

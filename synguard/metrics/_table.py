@@ -507,6 +507,47 @@ SPECS = (
         f"Images with readable text in their pixels. {_LATER}",
     ),
     _value(
+        "review.pairs_open",
+        "Flagged pairs that people have not settled",
+        "pairs",
+        "lower",
+        "synguard",
+        "Flagged pairs, those of the review list among them, of which two readers have not said the same and been sure. A "
+        "pair that the run kept no pictures of stays open. Measured by `synguard gate`, from the ledger.",
+        method=_COUNT,
+    ),
+    _copies(
+        "review.copies_confirmed",
+        "Copies that people confirmed",
+        "Flagged candidates that two readers, neither of whom saw the other's verdict, called copies. One in what would be "
+        "released fails under any policy; none confirmed takes nothing back of what the audit verified.",
+    ),
+    MetricSpec(
+        name="review.kappa",
+        title="Agreement of two readers",
+        unit="kappa",
+        direction="higher",
+        held_on="lower",
+        family="estimate",
+        method="Bayesian bootstrap over pairs (Rubin 1981, doi:10.1214/aos/1176345338); one-sided bound",
+        source="Cohen 1960, doi:10.1177/001316446002000104",
+        description="Agreement beyond chance of the two readers with the most pairs in common, over the four verdicts and "
+        "all pairs that both read, controls and known copies among them.",
+        sample="pairs",
+    ),
+    _share(
+        "review.known_copies_found",
+        "Known copies that a reader called copies",
+        "higher",
+        "recall",
+        _EXACT,
+        _CP,
+        description="Private images, changed by the audit itself and mixed among the pairs, that the reader took for what "
+        "they are.",
+        sample="known copies",
+        groups="one a reader, numbered in the order of their first verdicts",
+    ),
+    _value(
         "run.quarantine_rate",
         "Refused candidates",
         "share",
@@ -522,6 +563,17 @@ SPECS = (
         "higher",
         "synguard",
         "Images that would be released.",
+    ),
+    _value(
+        "run.attempts",
+        "Attempts at the gate",
+        "attempts",
+        "lower",
+        "Dwork et al. 2015, doi:10.1126/science.aaa9375: evidence that answers often is used up",
+        "How often the gate has been asked about a private set or a holdout that overlaps with this one, with this time. "
+        "The ledger counts them; where nobody counted, there is no value, and a cap on it does not pass.",
+        method="Count over the ledger; no chance error",
+        sample="attempts",
     ),
     _value(
         "data.overlap_pairs",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +23,7 @@ from synguard.protocols import Images
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import RunFolder, whole_folder
 
-__all__ = ["PICTURED", "accept_given", "lay_out_batches", "write_pairs"]
-
-PICTURED = 150
-"""Pairs, flagged before those for review, that are written as pictures; the rest are rows."""
+__all__ = ["accept_given", "lay_out_batches", "write_pairs"]
 
 
 def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:
@@ -61,12 +58,12 @@ def accept_given(folder: RunFolder, synthetic: ImageSet, source: DataSource, bas
     return manifest.build(folder.accepted)
 
 
-def write_pairs(folder: RunFolder, pictures: list[dict[str, Images]]) -> None:
-    """Write the pictures of flagged pairs: for pair k, `pairs/000k-NAME.png` for each name."""
+def write_pairs(folder: RunFolder, pictures: Iterable[tuple[str, Mapping[str, Images]]]) -> None:
+    """Write the pictures of pairs: `pairs/PAIR-NAME.png` for each pair and each of its pictures."""
     with _made_anew(folder.pairs) as scratch:
-        for number, panels in enumerate(pictures, start=1):
+        for pair, panels in pictures:
             for name, pixels in panels.items():
-                (scratch / f"{number:04d}-{name}.png").write_bytes(encode_png(pixels))
+                (scratch / f"{pair}-{name}.png").write_bytes(encode_png(pixels))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pandas as pd
@@ -20,16 +21,16 @@ from synguard.governance.files import canonical, write_private
 from synguard.governance.gate import decide
 from synguard.governance.manifest import Manifest
 from synguard.governance.policy import Policy
-from synguard.governance.record import ResultsContext, write_results
+from synguard.governance.record import ResultsContext, tuples, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.results import AuditResult, Metric
-from synguard.runs.assemble import PICTURED, write_pairs
 from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
 from synguard.runs.inside import Inside
+from synguard.runs.ledger import RunLedger
+from synguard.runs.pairs import picture_pairs
 from synguard.runs.prepare import Prepared
 from synguard.runs.progress import Progress, Timings
-from synguard.runs.result import tuples
 
 __all__ = ["audit_results", "conclude"]
 
@@ -147,26 +148,29 @@ def conclude(
     accepted: Manifest,
     tripped: bool,
     link: str,
+    attempts: Metric,
+    ledger: RunLedger,
     curve: Mapping[str, Any] | None = None,
 ) -> str:
-    """Decide, and write images.parquet, manifest.json, evidence.json, results.json and the CI files.
+    """Decide, and write images.parquet, manifest.json, evidence.json, policy.json, results.json and the CI files.
 
-    `candidates` are the pixels of all rows for the pictures of flagged pairs, `accepted` the manifest of the images that
-    were examined and accepted: IntegrityError where others lie there by now. `curve` is that of the training, if one was
-    kept. Returns the public key of the signature on
-    results.json.
+    `candidates` are the pixels of all rows for the pictures of pairs, `accepted` the manifest of the images that
+    were examined and accepted: IntegrityError where others lie there by now. `attempts` is the run's own at the gate, and
+    `ledger` learns the decision. `curve` is that of the training, if one was kept. Returns the public key of the signature
+    on results.json.
     """
     manifest.verify(folder.accepted, accepted)
     metrics = tuple(metric for result in results for metric in result.metrics)
-    metrics += _data_metrics(prepared) + _run_metrics(rows, config, tripped)
-    decision = decide(policy, metrics, released=config.release.covers)
+    metrics += (*_data_metrics(prepared), *_run_metrics(rows, config, tripped), attempts)
+    decision = decide(policy, metrics, released=config.release.covers, today=datetime.now(UTC).date())
     public_rows(rows).to_parquet(folder.images, index=False)
     folder.images.chmod(0o600)
     manifest.write(accepted, folder.path / "manifest.json")
     evidence = {result.name: dict(result.evidence) for result in results}
     said = evidence["memorisation"]
     said["flagged"] = sorted(said["flagged"], key=lambda entry: not entry["accepted"])
-    _picture(folder, rows, prepared, candidates, [*said["flagged"], *said["review"]])
+    listed = [*said["flagged"], *said["review"]]
+    evidence["review"] = picture_pairs(folder, rows, prepared, candidates, listed, config.seed)
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
     if curve is not None:
@@ -184,9 +188,11 @@ def conclude(
             "link": link,
         },
     )
-    signed = ("manifest.json", "images.parquet", "evidence.json")
+    write_private(folder.policy, policy.to_bytes())
+    signed = ("manifest.json", "images.parquet", "evidence.json", "policy.json")
     key = write_results(folder.path, decision, metrics, context, sign_too=signed)
     ci.write_ci(folder.path, decision, policy)
+    ledger.decided(folder, decision.status, int(decision.exit_code), policy)
     return key
 
 
@@ -268,30 +274,6 @@ def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[
         note=note,
     )
     return (*rates, done)
-
-
-def _picture(
-    folder: RunFolder, rows: pd.DataFrame, prepared: Prepared, candidates: ImageSet, pairs: list[dict[str, Any]]
-) -> None:
-    """Writes the pictures of the first pairs, and their place into the entries."""
-    private = prepared.material.private
-    originals = {file: row for row, file in enumerate(private.files)}
-    places = {file: row for row, file in enumerate(candidates.files)}
-    examined = examined_of(rows)
-    found = {file: row for row, file in enumerate(rows["file"])}
-    pictures = []
-    for number, entry in enumerate([entry for entry in pairs if entry["nearest"]][:PICTURED], start=1):
-        entry["pair"] = f"pairs/{number:04d}"
-        row = found[entry["file"]]
-        panels = memorisation.pair_pictures(
-            candidates.pixels[places[entry["file"]]],
-            private.pixels[originals[entry["nearest"]]],
-            examined.maps[row],
-            copied=examined.copied[row],
-            inverted=bool(examined.inverted[row]),
-        )
-        pictures.append(dict(zip(("candidate", "private", "difference", "area"), panels, strict=True)))
-    write_pairs(folder, pictures)
 
 
 def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from synguard.data.phantom import SCHEMA, write_phantoms
+from synguard.governance.ledger.place import find_place
 from synguard.runs.execute import audit, generate_and_audit
 from synguard.runs.folder import RunFolder
 from synguard.runs.progress import Progress
@@ -78,7 +79,9 @@ def run_demo(out: Path, *, seed: int, progress: Progress) -> DemoResult:
     progress("draw phantom patients", 2, 2)
     config = folder / "synguard.yaml"
     config.write_text(yaml.safe_dump(demo_config(seed), sort_keys=False))
-    clean = generate_and_audit(config, folder / "clean", progress=progress)
+    # A ledger of its own, which goes with the folder: invented patients are no attempt on anybody.
+    ledger = find_place(folder / "ledger" / "ledger.sqlite", data=folder / "ledger")
+    clean = generate_and_audit(config, folder / "clean", ledger=ledger, progress=progress)
     leaked = slip_in(clean.folder / "accepted", folder / "private", folder / "leaky-release", seed=seed)
     leaky = audit(
         private=str(folder / "private"),
@@ -90,6 +93,7 @@ def run_demo(out: Path, *, seed: int, progress: Progress) -> DemoResult:
         size=SIZE,
         seed=seed,
         out=folder / "leaky",
+        ledger=ledger,
         progress=progress,
     )
     return DemoResult(clean, leaky, leaked)

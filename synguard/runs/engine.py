@@ -52,11 +52,12 @@ def run_batches(
     queue: Queue,
     seed: int,
     progress: Progress,
+    committed: Callable[[int, pd.DataFrame], None] = lambda number, rows: None,
 ) -> pd.DataFrame:
     """Fill every slot of `conditions` with an accepted candidate, or stop at the queue's limit; return all rows.
 
     Batches that an earlier, killed run committed are read back instead of being made again. The next batch is generated
-    while this one is examined.
+    while this one is examined. `committed` is told of each batch, those of an earlier run among them.
     """
     folder.batches.mkdir(mode=0o700, exist_ok=True)
     done = committed_rows(folder)
@@ -73,6 +74,7 @@ def run_batches(
                 batch = (ahead or pool.submit(_generate, generator, conditions, attempts, seed)).result()
                 ahead = pool.submit(_generate, generator, conditions, following, seed) if following else None
                 frame = _commit(folder, len(rows), batch, examine(batch))
+            committed(len(rows), frame)
             rows.append(frame)
             queue.refuse(a for a, ok in zip(attempts, frame["accepted"], strict=True) if not ok)
             accepted += int(frame["accepted"].sum())

@@ -23,9 +23,11 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
+from synguard.governance.ledger.place import Where
 from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
+from synguard.results import Metric
 from synguard.runs.assemble import accept_given, lay_out_batches
 from synguard.runs.canaries import coins_of, draw_for, spent_by, with_canaries
 from synguard.runs.conclude import audit_results, conclude, write_reports
@@ -48,12 +50,17 @@ __all__ = ["audit", "generate_and_audit"]
 
 
 def generate_and_audit(
-    config: Path | str, out: Path | str, *, resume: bool = False, progress: Progress = silent
+    config: Path | str,
+    out: Path | str,
+    *,
+    ledger: Where = None,
+    resume: bool = False,
+    progress: Progress = silent,
 ) -> RunResult:
     """Train or load the generator, generate and audit until the asked number is accepted, decide, and write the report.
 
     With `resume` a run that was interrupted goes on, to the same images, table and results. Everything is read and checked
-    before the run folder is made.
+    before the run folder is made. `ledger` is the file or URL of the ledger, by default that of `ledger.place`.
     """
     path = Path(config)
     settings, base, target = load_config(path), path.resolve().parent, Path(out)
@@ -61,7 +68,7 @@ def generate_and_audit(
         raise InputError.of(out, "a folder that exists already", "a new folder for the run (or --resume)")
     policy = _policy(settings, base)
     if settings.generator.kind == "folder":
-        return _audit(_Given(settings, base, policy), target, resume=resume, progress=progress)
+        return _audit(_Given(settings, base, policy), target, ledger=ledger, resume=resume, progress=progress)
     check_different_folders(settings, base, None)
     check_key_file(settings, base, target)
     given = check_generator(settings, base)
@@ -76,11 +83,13 @@ def generate_and_audit(
         inside.check(seen)
     conditions = _planned(settings, seen)
     digest = "" if given is None else given.digest
-    run = OpenRun.open(target, settings, base, material, policy, candidates=digest, resume=resume, progress=progress)
+    run = OpenRun.open(
+        target, settings, base, material, policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
+    )
     if run.ended:
         return load_result(target)
     with run.recorded():
-        return _generate(run, seen, conditions)
+        return _generate(run, material, seen, conditions)
 
 
 def audit(
@@ -101,6 +110,7 @@ def audit(
     batch_size: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
+    ledger: Where = None,
     progress: Progress = silent,
 ) -> RunResult:
     """Audit images that exist already, decide by the policy, and write the report.
@@ -108,7 +118,8 @@ def audit(
     `box` is a column of the private metadata with a box around what is marked in an image: see `DataSource.box`.
     `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
     and the synthetic metadata share. `index` is a folder of `synguard index build`, `key_file` the key that it is
-    encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images.
+    encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images,
+    `ledger` the file or URL of the ledger, by default that of `ledger.place`.
     """
     if Path(out).exists():
         raise InputError.of(out, "a folder that exists already", "a new folder for the run")
@@ -133,7 +144,7 @@ def audit(
         skip_unreadable=skip_unreadable,
     )
     given = _Given(settings, base, _policy(settings, base), model=model, index=index, share_conditions=conditions is None)
-    return _audit(given, Path(out), resume=False, progress=progress)
+    return _audit(given, Path(out), ledger=ledger, resume=False, progress=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ def _planned(config: RunConfig, material: Material) -> pd.DataFrame:
     return planned
 
 
-def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> RunResult:
+def _generate(run: OpenRun, whole: Material, material: Material, conditions: pd.DataFrame) -> RunResult:
     config, folder = run.config, run.folder
     with run.timings.phase("train"):
         trained = run.base / config.generator.path if config.generator.path else folder.generator
@@ -183,6 +194,7 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
             device=device_of(config),
             progress=run.progress,
         )
+    attempts = run.ledger.attempt(whole)
     rows, tripped = _batches(run, generator, prepared, conditions)
     with run.timings.phase("lay out"):
         accepted_files = lay_out_batches(folder, rows)
@@ -203,6 +215,7 @@ def _generate(run: OpenRun, material: Material, conditions: pd.DataFrame) -> Run
         tripped=tripped,
         link=link,
         trained=trained,
+        attempts=attempts,
         curve=curve_of(trained, material),
     )
 
@@ -220,11 +233,12 @@ def _batches(run: OpenRun, generator: Generator, prepared: Prepared, conditions:
             queue=queue,
             seed=config.seed,
             progress=run.progress,
+            committed=run.ledger.batch,
         )
     return rows, queue.exhausted
 
 
-def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> RunResult:
+def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress: Progress) -> RunResult:
     config, base = given.config, given.base
     check_different_folders(config, base, given.source)
     check_key_file(config, base, target)
@@ -241,7 +255,9 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
     require_link(config, inside.denoiser, link)
     inside.check(material)
     digest = f"{synthetic.digest} {labels_digest(asked)}"
-    run = OpenRun.open(target, config, base, whole, given.policy, candidates=digest, resume=resume, progress=progress)
+    run = OpenRun.open(
+        target, config, base, whole, given.policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
+    )
     if run.ended:
         return load_result(target)
     with run.recorded():
@@ -256,8 +272,9 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
                 device=device_of(config),
                 progress=progress,
             )
+        attempts = run.ledger.attempt(whole)
         with run.timings.phase("examine"):
-            rows = _examine_given(synthetic, asked, prepared, config, progress)
+            rows = _examine_given(run, synthetic, asked, prepared)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, DataSource(path=given.source), base, rows)
         return _conclude(
@@ -271,13 +288,12 @@ def _audit(given: _Given, target: Path, *, resume: bool, progress: Progress) -> 
             tripped=False,
             link=link,
             trained=folder,
+            attempts=attempts,
         )
 
 
-def _examine_given(
-    synthetic: ImageSet, asked: pd.DataFrame, prepared: Prepared, config: RunConfig, progress: Progress
-) -> pd.DataFrame:
-    size = config.audits.memorisation.batch_size
+def _examine_given(run: OpenRun, synthetic: ImageSet, asked: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
+    size = run.config.audits.memorisation.batch_size
     frames = []
     for start in range(0, len(synthetic), size):
         chosen = slice(start, min(start + size, len(synthetic)))
@@ -291,7 +307,8 @@ def _examine_given(
             attempts=tuple(Attempt(row, 0) for row in range(chosen.start, chosen.stop)),
         )
         frames.append(examine_batch(batch, prepared, quarantine=False))
-        progress("examine", chosen.stop, len(synthetic))
+        run.ledger.batch(len(frames) - 1, frames[-1])
+        run.progress("examine", chosen.stop, len(synthetic))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -307,6 +324,7 @@ def _conclude(
     tripped: bool,
     link: str,
     trained: Path | None,
+    attempts: Metric,
     curve: Mapping[str, Any] | None = None,
 ) -> RunResult:
     with run.timings.phase("find the reference model"):
@@ -337,9 +355,11 @@ def _conclude(
             accepted=files,
             tripped=tripped,
             link=link,
+            attempts=attempts,
+            ledger=run.ledger,
             curve=curve,
         )
-    run.write("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
+    run.end("stopped" if tripped else "complete", key=key, data={"accepted_images": int(rows["accepted"].sum())})
     run.progress("write the reports", 0, 1)
     write_reports(run.folder)
     run.progress("write the reports", 1, 1)

@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "images.parquet"
 
     @property
+    def policy(self) -> Path:
+        """The policy as resolved: what the decision was made by, whatever becomes of the files it was written in."""
+        return self.path / "policy.json"
+
+    @property
     def evidence(self) -> Path:
         """Curves, histograms and tables for the report."""
         return self.path / "evidence.json"

@@ -6,7 +6,7 @@ import platform
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +16,12 @@ from typing import Any
 from synguard.config import RunConfig
 from synguard.errors import InputError, SynguardError
 from synguard.governance.files import canonical, read_json, write_private
+from synguard.governance.ledger import Ledger
+from synguard.governance.ledger.place import Where
 from synguard.governance.policy import Policy
 from synguard.governance.record import RunRecord, RunState, read_run, write_run
 from synguard.runs.folder import RunFolder
+from synguard.runs.ledger import RunLedger
 from synguard.runs.material import Material
 from synguard.runs.progress import Progress, Timings
 
@@ -47,6 +50,7 @@ class OpenRun:
     base: Path
     policy: Policy
     record: RunRecord
+    ledger: RunLedger
     progress: Progress
     timings: Timings = field(default_factory=Timings)
 
@@ -60,12 +64,14 @@ class OpenRun:
         policy: Policy,
         *,
         candidates: str,
+        ledger: Where,
         resume: bool,
         progress: Progress,
     ) -> OpenRun:
         """A new run folder, or with `resume` the one there, if it is of the same configuration, images, labels and policy.
 
         `candidates` is the digest of what they come from: images or a generator that was given, "" where one is trained.
+        The run's first entry is in the ledger before its folder is made.
         """
         identity = {
             "config": config.model_dump(mode="json"),
@@ -83,21 +89,29 @@ class OpenRun:
                 raise InputError.of(
                     path, "a run of another configuration, other images, labels or another policy", "the same as before"
                 )
-            return cls(folder, config, base, policy, read_run(path), progress)
+            record = read_run(path)
+            rows = RunLedger(Ledger.open(ledger), record.id)
+            run = cls(folder, config, base, policy, record, rows, progress)
+            if not run.ended:
+                rows.resumed(record.ledger, path)
+            return run
+        rows = RunLedger(Ledger.open(ledger), uuid.uuid4().hex)
+        rows.began(config, identity, policy)
         folder = RunFolder.create(path)
         record = RunRecord(
-            id=uuid.uuid4().hex,
+            id=rows.run,
             state="running",
             config=config.model_dump(mode="json"),
             command=_command(),
             started=_now(),
             versions=_versions(),
             seeds={"run": config.seed},
+            ledger=rows.ledger.head().as_dict(),
         )
         # The record first: a folder with a configuration is one that can be resumed.
         write_run(path, record)
         write_private(folder.config, canonical(identity))
-        return cls(folder, config, base, policy, record, progress)
+        return cls(folder, config, base, policy, record, rows, progress)
 
     @property
     def ended(self) -> bool:
@@ -106,18 +120,38 @@ class OpenRun:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write into run.json that the block ended with an error, if it did."""
+        """Write into ledger and run.json that the block ended with an error, if it did."""
         try:
             yield
-        except SynguardError:
-            self.write("failed")
+        except Exception as error:
+            # The error itself is what the user has to read, also where it was the ledger that could not be written.
+            with suppress(SynguardError):
+                self.ledger.state("failed", error=type(error).__name__)
+            if isinstance(error, SynguardError):
+                self.write("failed")
             raise
 
-    def write(self, state: RunState, *, key: str = "", data: Mapping[str, Any] | None = None) -> None:
+    def end(self, state: RunState, *, key: str, data: Mapping[str, Any]) -> None:
+        """Write into ledger and run.json that the run has come to its end; run.json keeps the ledger's head after it."""
+        self.write(state, key=key, data=data, ledger=self.ledger.ended(state).as_dict())
+
+    def write(
+        self,
+        state: RunState,
+        *,
+        key: str = "",
+        data: Mapping[str, Any] | None = None,
+        ledger: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write run.json with its state, times and timings."""
-        finished = "" if state == "running" else _now()
         changed = replace(
-            self.record, state=state, finished=finished, timings=self.timings.seconds, results_key=key, data=dict(data or {})
+            self.record,
+            state=state,
+            finished="" if state == "running" else _now(),
+            timings=self.timings.seconds,
+            results_key=key,
+            data=dict(data or {}),
+            ledger=ledger or self.record.ledger,
         )
         write_run(self.folder.path, changed)
 

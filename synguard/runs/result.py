@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from synguard.governance import manifest
-from synguard.governance.record import read_run, verify_results
+from synguard.governance.record import metrics_of, read_run, tuples, verify_results
 from synguard.results import CheckResult, Decision, Metric
 
-__all__ = ["RunResult", "load_result", "tuples"]
+__all__ = ["RunResult", "load_result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,4 @@ def load_result(folder: Path) -> RunResult:
         reasons=tuple(document["decision"]["reasons"]),
         checks=checks,
     )
-    metrics = tuple(Metric(**tuples(row)) for row in document["metrics"])
-    return RunResult(str(read_run(folder).config.get("name", folder.name)), folder, decision, metrics)
-
-
-def tuples(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples they were, and its text for infinity as the number."""
-    infinite = {"inf": float("inf"), "-inf": float("-inf")}
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return tuple(plain(item) for item in value)
-        return infinite.get(value, value) if isinstance(value, str) else value
-
-    return {key: plain(value) for key, value in row.items()}
+    return RunResult(str(read_run(folder).config.get("name", folder.name)), folder, decision, metrics_of(document))

@@ -209,6 +209,7 @@ def test_what_is_shown_comes_from_the_allow_list_alone(run_folder: RunFolder) ->
         "link_unverified",
         "versions",
         "manifest",
+        "ledger",
     ]
     run = run_folder("clean")
     allowed = disclose(read_run(run))
@@ -225,7 +226,7 @@ def test_both_editions_have_the_same_layout(run_folder: RunFolder) -> None:
         page = read(reports.render(run, edition).read_text())
         ids[edition] = [attributes["id"] for name, attributes in page.tags if name == "section" and "id" in attributes]
     assert [name for name in ids["internal"] if name in ids["public"]] == ids["public"]
-    assert set(ids["internal"]) - set(ids["public"]) == {"pairs", "data", "policy"}
+    assert set(ids["internal"]) - set(ids["public"]) == {"pairs", "review", "data", "policy"}
 
 
 def test_unknown_metrics_and_limits_are_not_named(run_folder: RunFolder) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-__all__ = ["Outcome", "Recorded", "environment", "results", "side_by_side", "synguard"]
+__all__ = ["Outcome", "Recorded", "environment", "own_ledger", "results", "side_by_side", "synguard"]
 
 T = TypeVar("T")
 
@@ -41,8 +41,17 @@ def environment(threads: int | None = None) -> dict[str, str]:
 def synguard(*arguments: object, timeout: float = 3600, threads: int | None = None) -> Outcome:
     """Run `synguard ARGUMENTS` and wait for its end."""
     command = [sys.executable, "-m", "synguard", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=environment(threads))
+    known = environment(threads) | own_ledger(arguments)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=known)
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def own_ledger(arguments: Sequence[object]) -> dict[str, str]:
+    """A ledger of its own for what is written to --out: the runs of a test are no attempts on each other's images."""
+    if "--out" not in arguments or "--ledger" in arguments:
+        return {}
+    out = Path(str(arguments[arguments.index("--out") + 1]))
+    return {"SYNGUARD_LEDGER": str(out.with_name(f"{out.name}.ledger") / "ledger.sqlite")}
 
 
 def side_by_side(jobs: Iterable[Callable[[], T]]) -> list[T]:

@@ -329,6 +329,7 @@ def _run(kind: str) -> dict[str, Any]:
             ],
         },
         "config_sha256": "cd" * 32,
+        "ledger": {"ledger": "ef" * 32, "number": 17, "hash": "0123456789abcdef" * 4},
         "seeds": {"run": 424242},
         "versions": {"synguard": "0.1.0", "python": "3.11.9", "torch": "2.15.0"},
         "timings": {"prepare": 12.1, "train": 812.4, "generate and audit": 301.2, "probes": 95.0},

@@ -13,6 +13,17 @@ from tests.support.lesions import mixture, prepare_lesions
 
 pytestmark = pytest.mark.system
 
+CONFIG = """\
+name: given
+image_size: 64
+private: {{path: {private}, patient: group}}
+holdout: {{path: {holdout}, patient: group}}
+generator: {{kind: folder, path: {release}}}
+release: {{images: 159}}
+audits:
+  memorisation: {{planted_per_transform: 30, batch_size: {batch_size}}}
+"""
+
 
 def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
     lesions = prepare_lesions(test_data, tmp_path / "data", private=500, holdout=600)
@@ -20,18 +31,9 @@ def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
     release, _ = mixture(lesions, tmp_path / "made", unseen=150, copies=copies, seed=7)
     recorded = []
     for size in (500, 7):
-        out = tmp_path / f"run-{size}"
-        arguments = [
-            "--private",
-            lesions.private,
-            "--holdout",
-            lesions.holdout,
-            "--synthetic",
-            release,
-            "--patient",
-            "group",
-        ]
-        outcome = synguard("audit", *arguments, "--conditions", "none", "--batch-size", size, "--quiet", "--out", out)
+        out, config = tmp_path / f"run-{size}", tmp_path / f"{size}.yaml"
+        config.write_text(CONFIG.format(private=lesions.private, holdout=lesions.holdout, release=release, batch_size=size))
+        outcome = synguard("generate-and-audit", config, "--quiet", "--out", out)
         assert (out / "results.json").exists(), str(outcome)
         recorded.append(results(out))
     first, second = recorded

@@ -29,11 +29,16 @@ def config(private: str) -> str:
         "conditions": [{"name": "dx", "kind": "categorical", "levels": DX}],
         "generator": {
             "autoencoder": {"steps": 400, "widths": [16, 32], "batch_size": 16},
-            "denoiser": {"steps": 1000, "widths": [32, 64, 128], "batch_size": 32, "learning_rate": 1e-3},
+            "denoiser": {"steps": 900, "widths": [24, 48, 96], "batch_size": 32, "learning_rate": 1e-3},
             "sampling": {"steps": 12, "guidance": 1.0},
         },
         "release": {"images": IMAGES, "max_attempts": 1.0},
-        "audits": {"labels": {"steps": 200}, "membership": {"max_members": 1000, "draws": 1, "probes": ["loss", "sima"]}},
+        "audits": {
+            # Few planted copies: that the audit sees copies is not what differs here.
+            "memorisation": {"planted_per_transform": 20},
+            "labels": {"steps": 200},
+            "membership": {"max_members": 1000, "draws": 1, "probes": ["loss", "sima"]},
+        },
     }
     return yaml.safe_dump(value)
 

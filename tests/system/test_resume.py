@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from synguard.data.phantom import write_phantoms
-from tests.support.cli import environment, side_by_side, synguard
+from tests.support.cli import environment, own_ledger, side_by_side, synguard
 
 pytestmark = pytest.mark.system
 
@@ -32,8 +32,8 @@ generator:
   curve: {enabled: true, every: 20, real: 40, images: 20}
 release: {images: 80}
 audits:
-  memorisation: {planted_per_transform: 30}
-  membership: {permutations: 199, resamples: 200, draws: 1}
+  memorisation: {planted_per_transform: 10}
+  membership: {probes: [loss], permutations: 199, resamples: 200, draws: 1}
   labels: {steps: 60}
 """
 
@@ -77,9 +77,10 @@ def command(world: Path, name: str) -> tuple[object, ...]:
 def kill_and_resume(world: Path, name: str, points: Sequence[str]) -> None:
     """Kill the run as soon as it has reached a point, resume it until the next one, and so on, and then to its end."""
     options: tuple[str, ...] = ()
+    known = environment(1) | own_ledger(command(world, name))
     for point in points:
         started = [sys.executable, "-m", "synguard", *map(str, command(world, name)), *options]
-        process = subprocess.Popen(started, env=environment(1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(started, env=known, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not KILL_POINTS[point](world / name):
             assert process.poll() is None, f"{name}: the run ended before it could be killed {point}"
             time.sleep(0.02)
@@ -92,22 +93,21 @@ def kill_and_resume(world: Path, name: str, points: Sequence[str]) -> None:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all runs: two unbroken ones, and those that were killed, each several times."""
+    """A folder with all runs of one seed: an unbroken one, and those that were killed, each several times."""
     folder = tmp_path_factory.mktemp("resume")
     write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
     write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
     (folder / "synguard.yaml").write_text(CONFIG)
-    whole = [partial(run, folder, name) for name in ("unbroken", "again")]
     killed = [partial(kill_and_resume, folder, name, points) for name, points in KILLED.items()]
-    side_by_side([*whole, *killed])
+    side_by_side([partial(run, folder, "unbroken"), *killed])
     return folder
 
 
-def test_the_same_seed_gives_the_same_files(world: Path):
-    assert compared(world / "again") == compared(world / "unbroken")
-    assert len(list((world / "unbroken" / "accepted" / "images").iterdir())) <= 80
+def test_no_more_images_are_accepted_than_asked_for(world: Path):
+    assert 0 < len(list((world / "unbroken" / "accepted" / "images").iterdir())) <= 80
 
 
 @pytest.mark.parametrize("name", KILLED)
 def test_a_run_killed_at_three_points_resumes_to_the_same_end(world: Path, name: str):
+    """The same seed gives the same files, and being killed changes nothing."""
     assert compared(world / name) == compared(world / "unbroken")

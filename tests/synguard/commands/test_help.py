@@ -29,8 +29,23 @@ EXPECTED = {
     ("policy", "lint"),
     ("policy", "explain"),
     ("policy", "schema"),
+    ("policy", "diff"),
+    ("policy", "calibrate"),
     ("report",),
+    ("review",),
+    ("gate",),
+    ("keys", "init"),
+    ("keys", "trust"),
+    ("keys", "revoke"),
+    ("sign-off",),
+    ("release",),
+    ("verify",),
+    ("withdraw",),
+    ("purge",),
     ("runs", "list"),
+    ("runs", "show"),
+    ("runs", "ledger-verify"),
+    ("runs", "ledger-head"),
 }
 
 

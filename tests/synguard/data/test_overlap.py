@@ -47,6 +47,25 @@ def test_pairs_of_each_kind():
     assert json.loads(json.dumps(overlap.as_json()))["same_bytes"][0]["private"] == "p1.png"
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ("007", "7", True),
+        ("7", "7.0", True),
+        ("P-12", "p-12", True),
+        (" 12", "12 ", True),
+        ("\uff17", "7", True),
+        ("0", "000", True),
+        ("P7", "P07", False),
+        ("70", "7", False),
+        ("7.5", "7", False),
+    ],
+)
+def test_one_patient_written_in_two_ways(ours, theirs, same):
+    overlap = find_overlap(_set("p", [ours], [1], ["a"]), _set("h", [theirs], [2], ["b"]))
+    assert overlap.same_patient == ((Pair("p0.png", "h0.png", ours, theirs),) if same else ())
+
+
 def test_nothing_in_common():
     overlap = find_overlap(_set("p", ["1"], [1], ["a"]), _set("h", ["2"], [2], ["b"]))
     assert not overlap

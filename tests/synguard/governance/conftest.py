@@ -24,6 +24,7 @@ RATE = "membership.black_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
 NEAR, SHARE, RECALL = "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.planted_recall"
 LABELS = "labels.agreement_share"
+ATTEMPTS = "run.attempts"
 RISKS = ("disclosure.singling_out", "disclosure.linkability", "disclosure.inference")
 
 
@@ -69,6 +70,7 @@ def _clean(n: int) -> tuple[Metric, ...]:
         *(metric(name, 0.0, n, bounds=(0.0, 0.08), attainable=(0.0, 0.08)) for name in RISKS),
         metric("run.quarantine_rate", 0.02, n, "labels"),
         metric("run.quarantine_rate", 0.0, n, "copies"),
+        metric(ATTEMPTS, 1, 1),
     )
 
 
@@ -613,6 +615,31 @@ ROWS = (
         "insufficient",
         put(replace(share(NEAR, 0, 1000, ideal=0), confidence=0.8)),
         {("near-copy-rate", None): "insufficient"},
+    ),
+    Row("fourth attempt", 0, "warn", put(metric(ATTEMPTS, 4, 4)), {("attempts", None): "warn"}),
+    Row("fifth attempt, and strict", 10, "warn", put(metric(ATTEMPTS, 5, 5)), fail_on_warn=True),
+    Row(
+        "sixth attempt",
+        20,
+        "fail",
+        put(metric(ATTEMPTS, 6, 6)),
+        {("attempts", None): "fail"},
+        ("run.attempts: 6 attempts; fails above 5 attempts.",),
+    ),
+    Row(
+        "attempts that nobody counted",
+        22,
+        "insufficient",
+        state((ATTEMPTS, None), "not_tested", "no ledger"),
+        {("attempts", None): "insufficient"},
+        ("not tested: no ledger",),
+    ),
+    Row(
+        "attempts without a word",
+        22,
+        "insufficient",
+        drop((ATTEMPTS, None)),
+        {("attempts", None): "insufficient"},
     ),
     Row("nothing measured", 22, "insufficient", lambda m: m.clear()),
     Row("nothing released", 22, "insufficient", released=()),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from synguard.governance.policy import CheckFile, PolicyFile, load_policy, parse_policy
+from synguard.commands.main import cli
+from synguard.governance.policy import BUILT_IN, CheckFile, PolicyFile, load_policy, parse_policy
+from synguard.governance.policy.shape import TightenFile, WaiverFile
 from synguard.metrics.intervals import clopper_pearson_bounds
 
 ROOT = Path(__file__).parents[3]
@@ -47,16 +51,63 @@ def test_the_auc_chance_agrees_with_simulation(chances):
     assert chances.auc_at_most(n, 0.5, 0.55) == pytest.approx(passed / 1500, abs=0.04)
 
 
-def test_the_example_is_a_policy():
-    text = TEXT.split("```yaml\n")[1].split("```")[0]
-    assert parse_policy(text.encode(), "example.yaml").name == "our-release"
+def test_the_examples_are_policies():
+    plain, extending, waivers = (part.split("```")[0] for part in TEXT.split("```yaml\n")[1:])
+    assert parse_policy(plain.encode(), "example.yaml").name == "our-release"
+    pinned = (extending + waivers).replace("BASE", load_policy("public-release").sha256)
+    policy = parse_policy(pinned.encode(), "example.yaml")
+    assert (policy.releases, len(policy.waivers), policy.bases[0].name) == (("images",), 1, "public-release")
+    rules = {rule.groups for check in policy.checks for rule in check.rules}
+    assert rules == {(), ("dx=melanoma", "dx=carcinoma*")}
 
 
 def test_every_key_is_explained():
     table = TEXT.split("| key | meaning |")[1].split("\n\n")[0]
-    keys = set(CheckFile.model_fields) - {"id", "title", "metric", "reason", "source"} | {"confidence"}
+    keys = set(CheckFile.model_fields) - {"id", "title", "metric", "reason", "source"}
+    keys |= {"confidence", "review_by", "approvals", "extends", "tighten", "waivers"}
     assert {key for key in keys if f"`{key}`" not in table} == set()
     assert {"schema", "name", "version", "releases", "checks"} <= {f.alias or n for n, f in PolicyFile.model_fields.items()}
+    examples = "".join(part.split("```")[0] for part in TEXT.split("```yaml\n")[1:])
+    assert {key for key in set(TightenFile.model_fields) | set(WaiverFile.model_fields) if f"{key}:" not in examples} == {
+        *("invalid", "warn", "not_tested")
+    }
+
+
+@pytest.mark.parametrize(("name", "heading", "column"), [(BUILT_IN[1], "`controlled-access`, where", 3),
+                                                         (BUILT_IN[2], "`internal-research`, where", 3)])  # fmt: skip
+def test_the_numbers_of_each_policy_are_in_its_table(name, heading, column):
+    """Of every limit that differs from the next stricter policy, the number stands in its section."""
+    stricter = load_policy(BUILT_IN[BUILT_IN.index(name) - 1])
+    before = {check.id: check.limits for check in stricter.checks}
+    rows = TEXT.split(f"## {heading}")[1].split("\n## ")[0].splitlines()
+    said = " ".join(row.split("|")[column] for row in rows if row.startswith("| "))
+    for check in load_policy(name).checks:
+        for level, limit in check.limits.items():
+            if before[check.id].get(level) != limit:
+                number = f"{limit.value:.2f}" if limit.unit == "AUC" else f"{100 * limit.value:g} %"
+                number = f"{limit.value:g}" if limit.unit == "attempts" else number
+                assert number in said, f"{check.id}.{level}: {limit}"
+
+
+def test_the_chances_of_many_attempts():
+    for n, chance in ((3, "14 %"), (5, "23 %"), (10, "40 %")):
+        assert f"{100 * (1 - 0.95**n):.0f} %" == chance
+        assert chance in TEXT
+
+
+def test_the_workflow_runs_commands_that_there_are():
+    """docs/ci.md: a workflow in valid YAML, whose synguard commands parse."""
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    jobs = yaml.safe_load(text)["jobs"]
+    runs = " ".join(step["run"] for job in jobs.values() for step in job["steps"] if "run" in step)
+    found = re.findall(r"synguard (policy lint|policy diff|audit) (.*?)(?= synguard|$|\n)", " ".join(runs.split()))
+    assert [command for command, _ in found] == ["policy lint", "policy diff", "audit"]
+    for command, rest in found:
+        target = cli
+        for word in command.split():
+            target = target.commands[word]
+        known = {option for parameter in target.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known
 
 
 def test_numbers_in_the_text_are_those_of_the_policy():

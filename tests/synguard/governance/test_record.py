@@ -12,11 +12,13 @@ from importlib import resources
 import jsonschema
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from synguard.errors import IntegrityError
 from synguard.governance import envelope, files, record
 from synguard.governance.gate import decide
+from synguard.governance.keys.public import key_id
+from synguard.governance.keys.software import new_key
 from synguard.governance.record import ResultsContext, RunRecord, read_run, verify_results, write_results, write_run
 from synguard.results import CheckResult, Metric
 
@@ -145,7 +147,7 @@ def test_no_private_key_is_left(run):
     assert Ed25519PublicKey.from_public_bytes(base64.b64decode(public))
     for path in run.iterdir():
         assert b"PRIVATE" not in path.read_bytes()
-    assert json.loads((run / "results.dsse.json").read_bytes())["signatures"][0]["keyid"] == envelope.key_id(public)
+    assert json.loads((run / "results.dsse.json").read_bytes())["signatures"][0]["keyid"] == key_id(public)
 
 
 @pytest.mark.parametrize("name", ["results.json", "manifest.json", "results.dsse.json"])
@@ -188,9 +190,9 @@ def test_results_signed_by_another_key_are_refused(run, tmp_path, decision, metr
 
 
 def resigned(run, statement):
-    key = Ed25519PrivateKey.generate()
+    key = new_key()
     (run / "results.dsse.json").write_bytes(envelope.sign(statement, key))
-    write_run(run, replace(read_run(run), results_key=envelope.public_text(key)))
+    write_run(run, replace(read_run(run), results_key=key.public))
 
 
 def test_a_statement_about_something_else_is_refused(run):
@@ -277,21 +279,21 @@ def test_canonical_json_has_one_form():
 
 def test_envelopes_are_dsse():
     """Checked by hand against the protocol's pre-authentication encoding."""
-    key = Ed25519PrivateKey.generate()
+    key = new_key()
     payload = envelope.statement({"b": "22", "a": "11"}, "urn:x", {"k": 1})
     outer = json.loads(envelope.sign(payload, key))
     body = base64.b64decode(outer["payload"])
     assert json.loads(body) == payload
     assert [row["name"] for row in payload["subject"]] == ["a", "b"]
     head = f"DSSEv1 {len(envelope.PAYLOAD_TYPE)} {envelope.PAYLOAD_TYPE} {len(body)} ".encode()
-    key.public_key().verify(base64.b64decode(outer["signatures"][0]["sig"]), head + body)
+    key.private.public_key().verify(base64.b64decode(outer["signatures"][0]["sig"]), head + body)
 
 
 @pytest.mark.parametrize("change", ["padding", "extra key", "second signature", "order", "key id", "payload type"])
 def test_an_envelope_in_any_other_form_is_refused(change):
-    key = Ed25519PrivateKey.generate()
+    key = new_key()
     good = envelope.sign({"a": 1}, key)
-    public = envelope.public_text(key)
+    public = key.public
     assert envelope.verify(good, public, "e.json") == {"a": 1}
     outer = json.loads(good)
     if change == "padding":
@@ -311,5 +313,5 @@ def test_an_envelope_in_any_other_form_is_refused(change):
 
 @pytest.mark.parametrize("public", ["", "AAAA", "not base64", "A" * 44 + "=", None])
 def test_what_is_no_public_key_is_refused(public):
-    with pytest.raises(IntegrityError, match="no Ed25519 public key"):
-        envelope.verify(envelope.sign({}, Ed25519PrivateKey.generate()), public, "e.json")
+    with pytest.raises(IntegrityError, match="no public key"):
+        envelope.verify(envelope.sign({}, new_key()), public, "e.json")

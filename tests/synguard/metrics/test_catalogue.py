@@ -35,7 +35,8 @@ OURS = {
     *("memorisation.review_images", "labels.agreement_share", "labels.ceiling"),
     *("labels.balanced_agreement", "labels.skill_share", "labels.ceiling_reconstructed", "labels.holdout_refused"),
     *("labels.correlation", "labels.mean_error"),
-    *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images"),
+    *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images", "run.attempts"),
+    *("review.pairs_open", "review.copies_confirmed", "review.kappa", "review.known_copies_found"),
 }
 
 
@@ -50,6 +51,7 @@ def test_every_metric_is_documented(spec):
         "images",
         "pairs",
         "copies",
+        "attempts",
         "share",
         "AUC",
         "kappa",

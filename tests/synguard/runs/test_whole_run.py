@@ -149,7 +149,7 @@ def test_private_images_slipped_in_are_refused_and_shown(leaky: RunResult):
     pairs = [*said["flagged"], *said["review"]]
     assert [row["pair"] for row in pairs] == [f"pairs/{number:04d}" for number in range(1, len(pairs) + 1)]
     for name in ("candidate", "private", "difference", "area"):
-        assert len(list((leaky.folder / "pairs").glob(f"*-{name}.png"))) == len(pairs) >= len(flagged)
+        assert len(list((leaky.folder / "pairs").glob(f"0*-{name}.png"))) == len(pairs) >= len(flagged)
     assert flagged["file"].iloc[0] in leaky.internal_report.read_text()
     assert "Copied area: 100\u00a0% of the area" in leaky.internal_report.read_text()
 
@@ -260,6 +260,10 @@ def test_commands_around_a_run(
     assert command(monkeypatch, "report", result.folder, "--edition", "public") == 0
     assert result.public_report.is_file()
     capsys.readouterr()
+    assert command(monkeypatch, "report", result.folder, "--compare", result.folder, "--format", "md") == 0
+    assert "Both runs ended with" in capsys.readouterr().out
+    assert command(monkeypatch, "report", result.folder, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["decision"]["status"] == result.decision.status
     assert command(monkeypatch, "runs", "list", world, "--json") == 0
     listed = {row["path"]: row for row in json.loads(capsys.readouterr().out)}
     assert listed[str(result.folder)]["name"] == "small"

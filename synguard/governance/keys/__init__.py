@@ -1,0 +1,1 @@
+"""Who may sign, and with what: public keys, key files, hardware tokens, and the trust file that names the people."""
