@@ -80,7 +80,7 @@ def _selection(old: Check, new: Check) -> Iterator[Change]:
     """Of what a check looks at, and when."""
     looks = [(c.metric, c.group, c.each_group, bool(c.groups)) for c in (old, new)]
     if looks[0] != looks[1] or set(old.groups) - set(new.groups):
-        yield Change(old.id, "what it looks at", _target(old), _target(new))
+        yield Change(old.id, "what it looks at", old.target, new.target)
     if new.when not in ("always", old.when):
         yield Change(old.id, "when it applies", old.when, new.when)
     if old.blocker and not new.blocker:
@@ -173,11 +173,6 @@ def _with_confidence(check: Check, policy: Policy) -> Check:
 def _no_looser(limit: Limit, other: Limit) -> bool:
     comparable = (limit.side, limit.unit, limit.of_n) == (other.side, other.unit, other.of_n)
     return comparable and not limit.looser_than(other)
-
-
-def _target(check: Check) -> str:
-    which = check.group or ", ".join(check.groups) or ("each group" if check.each_group else "")
-    return f"{check.metric} ({which})" if which else check.metric
 
 
 def _limits(check: Check) -> str:

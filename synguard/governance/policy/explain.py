@@ -60,24 +60,22 @@ def _of_the_whole(policy: Policy) -> Iterator[Explained]:
 
 
 def _of_a_check(check: Check) -> Iterator[Explained]:
-    which = check.group or ", ".join(check.groups) or ("each group" if check.each_group else "")
-    metric = f"{check.metric} ({which})" if which else check.metric
     when = "" if check.when == "always" else f" ({check.when})"
     for level in LEVELS:
         if level in check.limits:
             value = f"{check.limits[level]}{when}"
-            yield _row(check.id, level, _EFFECTS[level], value, metric, check.reason, check.source, check.origin)
+            yield _row(check.id, level, _EFFECTS[level], value, check.target, check.reason, check.source, check.origin)
     manner = {"not_tested": check.not_tested, "prove": check.prove, "blocker": str(check.blocker).lower()}
     manner["smallest_group"] = f"{check.smallest_group:,} images"
     for key, value in manner.items():
         if key in check.origin.keys:
-            yield _row(check.id, key, "is", value, metric, check.reason, check.source, check.origin)
+            yield _row(check.id, key, "is", value, check.target, check.reason, check.source, check.origin)
     for rule in check.rules:
-        yield from _of_a_rule(check, rule, metric, when)
+        yield from _of_a_rule(check, rule, when)
 
 
-def _of_a_rule(check: Check, rule: Rule, metric: str, when: str) -> Iterator[Explained]:
-    named = f"{check.metric} ({', '.join(rule.groups)})" if rule.groups else metric
+def _of_a_rule(check: Check, rule: Rule, when: str) -> Iterator[Explained]:
+    named = f"{check.metric} ({', '.join(rule.groups)})" if rule.groups else check.target
     for level in LEVELS:
         if level in rule.limits:
             value = f"{rule.limits[level]}{when}"

@@ -104,6 +104,12 @@ class Check:
     rules: tuple[Rule, ...] = ()
     origin: Origin = field(default_factory=Origin)
 
+    @property
+    def target(self) -> str:
+        """What it looks at, in words: "labels.agreement (each group)"."""
+        which = self.group or ", ".join(self.groups) or ("each group" if self.each_group else "")
+        return f"{self.metric} ({which})" if which else self.metric
+
     def forms(self, group: str | None) -> tuple[Check, ...]:
         """The check as it stands, and after each further rule that concerns `group`: all of them have to hold."""
         found = [self]
