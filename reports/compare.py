@@ -6,7 +6,6 @@ overlapping intervals one cannot say so. Statuses and limits count as changed wh
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from reports.editions import environment, style_sheet, write
 from reports.numbers import ABSENT, Numbers
 from reports.runfolder import RunFolder, mapping, read_run, text
 from reports.wording import STATUS_WORDS, VERDICT_WORDS, metric_title
-from synguard.results import CheckResult, Metric
+from synguard.governance.wording import in_markdown
+from synguard.results import CheckResult, Metric, Status
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Change", "Comparison", "Side", "compare"]
 
 _EXACT = Numbers()
 _INSIDE = ("private", "holdout")
@@ -27,14 +27,28 @@ _INSIDE = ("private", "holdout")
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What one of the runs says, ready to read, with the gate's word for it where it has one."""
+
+    said: str
+    status: Status | None = None
+
+    def __str__(self) -> str:
+        """Such as "Pass: 0, limit above 0"."""
+        return f"{STATUS_WORDS[self.status]}: {self.said}" if self.status else self.said
+
+    def cell(self) -> Cell:
+        """For a table of the page."""
+        return Cell(status=self.status, under=self.said) if self.status else Cell(self.said)
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is not as it was. `before` and `after` are ready to read; statuses are words of the gate."""
+    """One thing that is not as it was."""
 
     what: str
-    before: str
-    after: str
-    status_before: str = ""
-    status_after: str = ""
+    before: Side
+    after: Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +66,9 @@ class Comparison:
     @property
     def headline(self) -> str:
         """The whole in a sentence."""
-        verdict = self.verdict
-        if verdict.before == verdict.after:
-            return f"Both runs ended with {verdict.after}; {len(self.checks)} checks are not as they were."
-        return f"From {verdict.before} to {verdict.after}; {len(self.checks)} checks are not as they were."
+        before, after = self.verdict.before, self.verdict.after
+        ended = f"Both runs ended with {after}" if before == after else f"From {before} to {after}"
+        return f"{ended}; {len(self.checks)} checks are not as they were."
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -63,11 +76,13 @@ class Comparison:
 
     def lines(self) -> list[str]:
         """As Markdown."""
-        lines = [f"# {_inline(self.before)} and {_inline(self.after)}", "", self.headline]
+        lines = [f"# {in_markdown(self.before)} and {in_markdown(self.after)}", "", self.headline]
         for title, changes in self._parts():
             lines += ["", f"## {title}", ""]
             lines += ["| what | before | after |", "|---|---|---|"] if changes else ["Nothing."]
-            lines += [f"| {_inline(c.what)} | {_inline(_told(c, 0))} | {_inline(_told(c, 1))} |" for c in changes]
+            for change in changes:
+                cells = (in_markdown(str(part)) for part in (change.what, change.before, change.after))
+                lines.append(f"| {' | '.join(cells)} |")
         return lines
 
     def write(self, target: Path) -> Path:
@@ -95,9 +110,7 @@ def compare(before: Path, after: Path) -> Comparison:
     return Comparison(
         before=_title(one),
         after=_title(two),
-        verdict=Change(
-            "verdict", *(f"{VERDICT_WORDS[r.decision.status]} (exit {r.decision.exit_code})" for r in (one, two))
-        ),
+        verdict=Change("verdict", _verdict(one), _verdict(two)),
         checks=checks,
         figures=tuple(_figures(one, two)),
         inputs=tuple(_inputs(one, two)),
@@ -111,23 +124,23 @@ def _checks(one: RunFolder, two: RunFolder) -> Iterator[Change]:
         a, b = ours.get(key), theirs.get(key)
         if a is None or b is None or a.status != b.status or a.limit != b.limit or _apart(a, b):
             title = metric_title(key[1], key[2]) if key[1] else next(c.title for c in (a, b) if c is not None)
-            yield Change(title, _check(a), _check(b), a.status if a else "", b.status if b else "")
+            yield Change(title, _check(a), _check(b))
 
 
 def _figures(one: RunFolder, two: RunFolder) -> Iterator[Change]:
-    """Of metrics that no check is about, or whose check stayed."""
+    """Of all metrics that both runs have."""
     ours, theirs = ({(m.name, m.group): m for m in run.metrics} for run in (one, two))
     for key in sorted(set(ours) & set(theirs), key=lambda key: (key[0], key[1] or "")):
         a, b = ours[key], theirs[key]
         if a.state != b.state or _apart(a, b):
-            yield Change(metric_title(*key), _figure(a), _figure(b))
+            yield Change(metric_title(*key), Side(_figure(a)), Side(_figure(b)))
 
 
 def _inputs(one: RunFolder, two: RunFolder) -> Iterator[Change]:
     ours, theirs = (dict(_given(run)) for run in (one, two))
     for key in sorted(set(ours) | set(theirs)):
         if ours.get(key, "") != theirs.get(key, ""):
-            yield Change(key, ours.get(key, ABSENT), theirs.get(key, ABSENT))
+            yield Change(key, Side(ours.get(key, ABSENT)), Side(theirs.get(key, ABSENT)))
 
 
 def _given(run: RunFolder) -> Iterator[tuple[str, str]]:
@@ -164,11 +177,15 @@ def _apart(a: CheckResult | Metric, b: CheckResult | Metric) -> bool:
     return a.interval[1] < b.interval[0] or b.interval[1] < a.interval[0]
 
 
-def _check(check: CheckResult | None) -> str:
+def _verdict(run: RunFolder) -> Side:
+    return Side(f"{VERDICT_WORDS[run.decision.status]} (exit {run.decision.exit_code})")
+
+
+def _check(check: CheckResult | None) -> Side:
     if check is None:
-        return "not asked"
+        return Side("not asked")
     value = _EXACT.of_unit(check.value, check.unit, check.n)
-    return f"{value}, limit {check.limit}" if check.limit else value
+    return Side(f"{value}, limit {check.limit}" if check.limit else value, check.status)
 
 
 def _figure(metric: Metric) -> str:
@@ -182,23 +199,6 @@ def _title(run: RunFolder) -> str:
     return text(mapping(run.run.get("config")).get("name")) or run.path.name
 
 
-def _told(change: Change, side: int) -> str:
-    status, said = ((change.status_before, change.before), (change.status_after, change.after))[side]
-    return f"{STATUS_WORDS[status]}: {said}" if status else said
-
-
 def _table(title: str, changes: Sequence[Change]) -> Table:
-    rows = []
-    for change in changes:
-        cells = [
-            Cell(status=status, under=said) if status else Cell(said)
-            for status, said in ((change.status_before, change.before), (change.status_after, change.after))
-        ]
-        rows.append((Cell(change.what), *cells))
-    return Table(caption=title, header=("What", "Before", "After"), rows=tuple(rows))
-
-
-def _inline(said: str) -> str:
-    """Text that stays text in a Markdown table, and in the HTML that is made of it."""
-    plain = "".join(sign if sign.isprintable() or sign == "\u00a0" else " " for sign in said)
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()#+!|~" else sign for sign in html.escape(plain, quote=False))
+    rows = tuple((Cell(change.what), change.before.cell(), change.after.cell()) for change in changes)
+    return Table(caption=title, header=("What", "Before", "After"), rows=rows)

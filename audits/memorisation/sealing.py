@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from synguard.errors import InputError, IntegrityError
+from synguard.governance.files import read_secret
 
 __all__ = ["Key", "SealedReader", "SealedWriter"]
 
@@ -60,22 +60,9 @@ class Key:
     @staticmethod
     def read(path: Path) -> Key:
         """The key in a file. InputError where it is no regular file of 32 bytes, or where others may read or change it."""
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe is refused below instead of waited on
-        except OSError as error:
-            raise InputError.of(path, error.strerror, _EXPECTED) from error
-        try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise InputError.of(path, "no regular file", _EXPECTED)
-            if found.st_mode & 0o077 or found.st_uid != os.geteuid():
-                mode = f"the rights {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}"
-                raise InputError.of(path, mode, f"{_EXPECTED}: 600, yours")
-            secret = os.read(handle, _KEY + 1)
-        finally:
-            os.close(handle)
+        secret = read_secret(path, "a key", _EXPECTED)
         if len(secret) != _KEY:
-            raise InputError.of(path, f"{found.st_size} bytes", _EXPECTED)
+            raise InputError.of(path, f"{len(secret)} bytes", _EXPECTED)
         return Key(secret)
 
     @property

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from synguard.commands import options
 from synguard.errors import InputError
-from synguard.governance.keys.public import key_id, scheme
-from synguard.governance.keys.reference import create_key, open_key
-from synguard.governance.keys.trust import Grant, Revocation, Trust, grant, read_trust, revoke, write_trust
+
+if TYPE_CHECKING:
+    from synguard.governance.keys.trust import Grant
 
 __all__ = ["COMMANDS"]
 
@@ -42,6 +43,8 @@ def init(key: str, passphrase_file: Path | None) -> None:
       synguard keys init osei.key
       synguard keys init 'pkcs11:token=board;object=osei?module-path=/usr/lib/softhsm/libsofthsm2.so'
     """
+    from synguard.governance.keys.reference import create_key
+
     made = create_key(key, options.secret(passphrase_file, key, new=True))
     _print(made.public)
 
@@ -56,6 +59,8 @@ def show(key: str, passphrase_file: Path | None) -> None:
     Example:
       synguard keys show osei.key
     """
+    from synguard.governance.keys.reference import open_key
+
     _print(open_key(key, options.secret(passphrase_file, key)).public)
 
 
@@ -87,6 +92,9 @@ def trust(
     Example:
       synguard keys trust trust.json --person a.osei --role privacy-officer --public osei.key.pub --root-key root.key
     """
+    from synguard.governance.keys.reference import open_key
+    from synguard.governance.keys.trust import Grant, Trust, grant, read_trust, write_trust
+
     begins = first.date() if first else datetime.now(UTC).date()
     ends = last.date() if last else begins + timedelta(days=365)
     root = open_key(root_key, options.secret(passphrase_file, root_key))
@@ -109,6 +117,9 @@ def revoke_key(trust_file: Path, revoked: str, reason: str, root_key: str, passp
     Example:
       synguard keys revoke trust.json --key 4f2a9c0e77b1d3a5 --reason "laptop was stolen" --root-key root.key
     """
+    from synguard.governance.keys.reference import open_key
+    from synguard.governance.keys.trust import Revocation, read_trust, revoke, write_trust
+
     root = open_key(root_key, options.secret(passphrase_file, root_key))
     after = revoke(read_trust(trust_file), revoked, Revocation(datetime.now(UTC).date(), reason))
     write_trust(trust_file, after, root)
@@ -124,6 +135,9 @@ def people(trust_file: Path) -> None:
     Example:
       synguard keys people trust.json
     """
+    from synguard.governance.keys.public import key_id, scheme
+    from synguard.governance.keys.trust import read_trust
+
     found = read_trust(trust_file)
     click.echo(f"number {found.serial}, signed by root key {key_id(found.root)}")
     for person in found.people:
@@ -140,6 +154,8 @@ def _days(held: Grant) -> str:
 
 
 def _public(named: str) -> str:
+    from synguard.governance.keys.public import key_id
+
     path = Path(named)
     try:
         text = path.read_text().strip() if path.is_file() else named
@@ -153,6 +169,8 @@ def _public(named: str) -> str:
 
 
 def _print(public: str) -> None:
+    from synguard.governance.keys.public import key_id, scheme
+
     click.echo(f"public: {public}")
     click.echo(f"id:     {key_id(public)} ({scheme(public)})")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 import click
 
 from synguard.errors import InputError
+from synguard.governance.files import read_secret
 
 __all__ = ["as_json", "fail_on_warn", "key_file", "ledger", "out", "passphrase_file", "quiet", "secret", "trust"]
 
@@ -36,12 +35,8 @@ def secret(file: Path | None, key: str, *, new: bool = False) -> str:
     """The passphrase or PIN of a key: the first line of a file that is its owner's alone, or what the user types."""
     if file is None:
         return str(click.prompt(f"Passphrase or PIN of {key}", hide_input=True, confirmation_prompt=new, err=True))
+    found = read_secret(file, "a passphrase", "a file with the passphrase on its first line", pipe=True)
     try:
-        with file.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            line = stream.readline(4096).decode().rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise InputError.of(file, "no file that can be read as text", "the passphrase on its first line") from error
-    if mode & 0o077:
-        raise InputError.of(file, f"a passphrase that others can reach (mode {mode:o})", "mode 600")
-    return line
+        return found.partition(b"\n")[0].decode().rstrip("\r")
+    except ValueError as error:
+        raise InputError.of(file, "bytes that are no text", "the passphrase on its first line") from error

@@ -11,14 +11,6 @@ import click
 from synguard.commands import options
 from synguard.commands.terminal import print_json
 from synguard.errors import InputError
-from synguard.governance.limits import shown
-from synguard.governance.policy import BUILT_IN, json_schema, load_policy
-from synguard.governance.policy.calibrate import as_tightening, read_audits
-from synguard.governance.policy.calibrate import calibrate as calibrated
-from synguard.governance.policy.diff import diff as difference
-from synguard.governance.policy.explain import explain as explained
-from synguard.governance.policy.lint import Sizes
-from synguard.governance.policy.lint import lint as linted
 from synguard.results import ExitCode
 
 __all__ = ["COMMANDS"]
@@ -50,6 +42,10 @@ def lint(policy: str, candidates: int | None, private: int | None, holdout: int 
     Example:
       synguard policy lint policy.yaml --candidates 1000 --private 3000 --holdout 2000
     """
+    from synguard.governance.policy import load_policy
+    from synguard.governance.policy.lint import Sizes
+    from synguard.governance.policy.lint import lint as linted
+
     loaded = load_policy(policy)
     sizes = Sizes(candidates=candidates, members=private, nonmembers=holdout and holdout // 3, planted=planted)
     problems = linted(loaded, sizes, datetime.now(UTC).date())
@@ -72,6 +68,9 @@ def explain(policy: str, as_json: bool) -> None:
     Example:
       synguard policy explain public-release
     """
+    from synguard.governance.policy import load_policy
+    from synguard.governance.policy.explain import explain as explained
+
     loaded = load_policy(policy)
     rows = explained(loaded)
     if as_json:
@@ -100,6 +99,9 @@ def diff(old: str, new: str, as_json: bool) -> None:
     Example:
       synguard policy diff public-release policy.yaml
     """
+    from synguard.governance.policy import load_policy
+    from synguard.governance.policy.diff import diff as difference
+
     found = difference(load_policy(old), load_policy(new))
     if as_json:
         print_json(asdict(found))
@@ -120,6 +122,8 @@ def schema() -> None:
     Example:
       synguard policy schema > policy.schema.json
     """
+    from synguard.governance.policy import json_schema
+
     print_json(json_schema())
 
 
@@ -138,6 +142,11 @@ def calibrate(runs: tuple[Path, ...], policy: str, out: Path | None, as_json: bo
     Example:
       synguard policy calibrate runs/real-1 runs/real-2 runs/real-3 --out policy.yaml
     """
+    from synguard.governance.limits import shown
+    from synguard.governance.policy import BUILT_IN, load_policy
+    from synguard.governance.policy.calibrate import as_tightening, read_audits
+    from synguard.governance.policy.calibrate import calibrate as calibrated
+
     loaded = load_policy(policy)
     proposals = calibrated(loaded, read_audits(runs))
     if out is not None:

@@ -9,10 +9,7 @@ import click
 
 from synguard.commands import options
 from synguard.commands.terminal import print_json, progress_display
-from synguard.config import DataSource
 from synguard.errors import InputError
-from synguard.governance.keys.reference import open_key
-from synguard.governance.keys.trust import read_trust
 
 __all__ = ["COMMANDS"]
 
@@ -69,6 +66,8 @@ def release(
       synguard release runs/first --to release --trust trust.json --key moss.key --title "Fundus, synthetic" \\
         --publisher "Hospital X" --contact privacy@hospital-x.example
     """
+    from synguard.governance.keys.reference import open_key
+    from synguard.governance.keys.trust import read_trust
     from synguard.governance.ledger import Ledger
     from synguard.governance.ledger.heads import head_of_run
     from synguard.release.c2pa_mark import open_credentials
@@ -112,6 +111,7 @@ def verify(folder: Path, trust: Path, root: str | None, recalls: tuple[Path, ...
     Example:
       synguard verify release --trust trust.json
     """
+    from synguard.governance.keys.trust import read_trust
     from synguard.release.verify import verify as check
     from synguard.release.withdraw import check_not_recalled
 
@@ -158,6 +158,9 @@ def withdraw(
       synguard withdraw --patient 4711 --private private --column patient --runs runs --trust trust.json \\
         --key moss.key --reason "consent was withdrawn" --out recall.dsse.json
     """
+    from synguard.config import DataSource
+    from synguard.governance.keys.reference import open_key
+    from synguard.governance.keys.trust import read_trust
     from synguard.governance.ledger import Ledger
     from synguard.release.withdraw import find_affected, recall
 

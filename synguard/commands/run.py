@@ -21,8 +21,9 @@ CONFIG = click.argument("config", type=click.Path(path_type=Path))
 def demo(out: Path, seed: int, quiet: bool) -> None:
     """The whole thing on invented patients: a clean release that passes, a leaky one that is refused.
 
-    Draws 2,000 phantom patients as private set and 3,000 as holdout, trains a generator, audits 1,000 accepted images, then
-    audits the same release with 15 private images slipped in. Ends with 0 when the first passes and the second is refused.
+    Draws 2,000 phantom patients as private set and 1,500 as holdout, with two photographs each, trains a generator, audits
+    1,000 accepted images, then audits the same release with 15 private images slipped in. Ends with 0 when the first passes
+    and the second is refused.
 
     \b
     Example:

@@ -8,11 +8,6 @@ from pathlib import Path
 import click
 
 from synguard.commands import options
-from synguard.governance.attestations import OPERATOR
-from synguard.governance.keys.reference import open_key
-from synguard.governance.keys.trust import read_trust
-from synguard.governance.sign_off import sign_off as sign
-from synguard.governance.sign_off import signable, standing_of
 
 __all__ = ["COMMANDS"]
 
@@ -50,8 +45,12 @@ def sign_off(
       synguard sign-off runs/first --role governance-board --key ruiz.key --trust trust.json \\
         --refuse --reason "eleven grades are wrong"
     """
+    from synguard.governance.keys.reference import open_key
+    from synguard.governance.keys.trust import read_trust
     from synguard.governance.ledger import Ledger
     from synguard.governance.ledger.heads import head_of_run
+    from synguard.governance.sign_off import sign_off as sign
+    from synguard.governance.sign_off import signable, standing_of
 
     known = read_trust(trust)
     found = signable(run)
@@ -71,6 +70,8 @@ def sign_off(
 
 
 def _meaning(role: str, refuse: bool) -> str:
+    from synguard.governance.attestations import OPERATOR
+
     if role == OPERATOR:
         return "you ran the generator, and will approve nothing of this run"
     return "you REFUSE this release" if refuse else "you approve this release"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
@@ -16,7 +16,9 @@ from rich.progress import Progress as Bars
 
 from synguard.results import ExitCode
 from synguard.runs.progress import Progress, silent
-from synguard.runs.result import RunResult
+
+if TYPE_CHECKING:
+    from synguard.runs.result import RunResult
 
 __all__ = ["finish", "print_json", "progress_display"]
 

@@ -5,14 +5,13 @@ All leave the house more easily than a run folder does, so all are made from fig
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
 from synguard.governance.files import canonical, write_private
 from synguard.governance.policy import Origin, Policy
-from synguard.governance.wording import without_names
+from synguard.governance.wording import in_markdown, without_names
 from synguard.results import CheckResult, Decision, Status
 
 __all__ = ["junit", "sarif", "summary", "write_ci"]
@@ -99,15 +98,9 @@ def summary(decision: Decision, policy: Policy) -> str:
     ]
     if open_:
         lines += ["", "| check | status | what was found |", "|---|---|---|"]
-        lines += [f"| {_cell(check.id)} | {check.status} | {_cell(without_names(check))} |" for check in open_]
+        lines += [f"| {in_markdown(check.id)} | {check.status} | {in_markdown(without_names(check))} |" for check in open_]
     lines += ["", "A pass says what was found at the power of the audit, never that images are anonymous."]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell and is shown as it is: group names come from the user's data."""
-    plain = " ".join(_xml(text).split())
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", plain)
 
 
 def _sarif_result(check: CheckResult, policy: Policy, origin: Origin) -> dict[str, Any]:

@@ -8,17 +8,19 @@ import json
 import math
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from synguard.errors import IntegrityError
+from synguard.errors import InputError, IntegrityError
 
-__all__ = ["canonical", "parse_json", "private_folder", "read_json", "sha256_of", "write_private"]
+__all__ = ["canonical", "parse_json", "private_folder", "read_json", "read_secret", "sha256_of", "write_private"]
 
 _DIGITS = 12
+_LARGEST_SECRET = 64 * 1024
 
 
 def canonical(value: Any) -> bytes:
@@ -52,6 +54,29 @@ def private_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.chmod(0o700)
     return path
+
+
+def read_secret(path: Path, what: str, expected: str, *, pipe: bool = False) -> bytes:
+    """What is in a file of a user's that holds a secret, the first 64 KiB of it. `what` is its name: "a key".
+
+    Raises InputError where it cannot be read, is not theirs, or others can reach it; and where it is no regular file, unless
+    it is a pipe and may be one, as what a password manager hands over.
+    """
+    # Where no pipe may be, one is opened without waiting for its writer, and refused below.
+    more = 0 if pipe else os.O_NONBLOCK
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | more)) as stream:
+            found = os.fstat(stream.fileno())
+            if not (stat.S_ISREG(found.st_mode) or (pipe and stat.S_ISFIFO(found.st_mode))):
+                raise InputError.of(path, "no regular file", expected)
+            if found.st_mode & 0o077 or found.st_uid != os.geteuid():
+                rights = f"the rights {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}"
+                raise InputError.of(path, f"{what} that others can reach ({rights})", f"{expected}: 600, yours")
+            return stream.read(_LARGEST_SECRET)
+    except IsADirectoryError as error:
+        raise InputError.of(path, "no regular file", expected) from error
+    except OSError as error:
+        raise InputError.of(path, f"no file that can be read ({error.strerror})", expected) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

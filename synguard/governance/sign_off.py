@@ -176,9 +176,7 @@ def sign_off(
     with _locked(private_folder(run.folder / FOLDER)) as place:
         before = read_attestations(run.folder, trust)
         _check_separate(before, trust, person, role, run.run)
-        if book is not None:
-            _check_newest(trust, book)
-        if book is not None and (newer := _held_against(run, before, book)):
+        if book is not None and (newer := _look_up(run, before, trust, book).superseded_by):
             raise InputError.of(run.folder, f"a run that was superseded by {newer}", "the newest of its name")
         claim = Claim(
             run=run.run,
@@ -225,41 +223,51 @@ def standing_of(run: Signable, trust: Trust, today: date, book: Book | None = No
     Raises as `read_attestations`, and IntegrityError where the ledger knows a statement that is not there, or does not know
     the run's decision, or knows it of other files.
     """
-    if book is not None:
-        _check_newest(trust, book)
     found = read_attestations(run.folder, trust)
-    superseded = "" if book is None else _held_against(run, found, book)
-    recorded = None if book is None else {row.payload["sha256"] for row in book.entries("approval", run.run)}
+    known = _Known() if book is None else _look_up(run, found, trust, book)
     occasion = Occasion(
         run=run.run,
         subjects=run.subjects,
         required=run.required,
         today=today,
         review_by=run.review_by,
-        superseded_by=superseded,
-        recorded=recorded,
+        superseded_by=known.superseded_by,
+        recorded=known.statements,
         barred=run.askers,
     )
     return standing(found, trust, occasion)
 
 
-def _check_newest(trust: Trust, book: Book) -> None:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the ledger says of a run: digests of its statements, None without a ledger, and what took its place, or ""."""
+
+    statements: frozenset[str] | None = None
+    superseded_by: str = ""
+
+
+def _look_up(run: Signable, found: tuple[Attestation, ...], trust: Trust, book: Book) -> _Known:
+    """Raises IntegrityError where the ledger knows of more than lies here, or of another decision."""
+    approvals = [row.payload for row in book.entries("approval")]
+    _check_newest(trust, approvals)
+    statements = frozenset(payload["sha256"] for payload in approvals if payload["run"] == run.run)
+    gone = sorted(statements - {item.sha256 for item in found})
+    if gone:
+        raise IntegrityError(f"{run.folder / FOLDER}: found no statement {gone[0][:16]}, expected it: the ledger has it")
+    return _Known(statements, _successor(run, book))
+
+
+def _check_newest(trust: Trust, approvals: Iterable[Mapping[str, Any]]) -> None:
     """Raises IntegrityError where somebody signed under a later trust file: this one may not know of a revocation."""
     root = key_id(trust.root)
-    seen = [row.payload.get("trust", {}) for row in book.entries("approval")]
+    seen = [payload.get("trust", {}) for payload in approvals]
     newest = max((int(each["number"]) for each in seen if each.get("root") == root), default=0)
     if trust.serial < newest:
         raise IntegrityError(f"trust file: found number {trust.serial}, expected {newest} or later, as at a sign-off before")
 
 
-def _held_against(run: Signable, found: tuple[Attestation, ...], book: Book) -> str:
+def _successor(run: Signable, book: Book) -> str:
     """What the ledger has in the place of this decision by now, or ""."""
-    there = {item.sha256 for item in found}
-    for row in book.entries("approval", run.run):
-        if row.payload["sha256"] not in there:
-            raise IntegrityError(
-                f"{run.folder / FOLDER}: found no statement {row.payload['sha256'][:16]}, expected it: the ledger has it"
-            )
     decisions = [row.payload["files"] for row in book.entries("decision", run.run)]
     if not decisions:
         raise IntegrityError(f"{run.folder}: found no decision on run {run.run[:16]} in the ledger, expected it there")

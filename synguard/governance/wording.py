@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 
 from synguard.governance.limits import COUNTS, Limit, shown
@@ -13,6 +15,7 @@ __all__ = [
     "all_passed",
     "copies_let_through",
     "figure",
+    "in_markdown",
     "missing",
     "not_waived",
     "sentence",
@@ -102,6 +105,15 @@ def without_names(result: CheckResult) -> str:
     limit = f"; the limit is {result.limit}" if result.limit else ""
     limit += f"; waived by {result.waiver}" if result.waiver else ""
     return f"{_name(result.metric or result.id, result.group)}: {result.status}: {value} (n = {result.n:,}{held}){limit}."
+
+
+def in_markdown(text: str) -> str:
+    """`text` as it is, in one line of Markdown, a cell of a table included, and in the HTML made of that.
+
+    Names of groups and files come from the user's data: neither signs of Markdown and HTML nor invisible ones may act.
+    """
+    plain = "".join(sign if sign.isprintable() else " " for sign in text.replace("\u00a0", " "))
+    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(" ".join(plain.split()), quote=False))
 
 
 def _listed(metrics: Sequence[Metric]) -> str:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from synguard.errors import InputError, IntegrityError
-from synguard.governance.keys.software import owner_only
+from synguard.governance.files import read_secret
 from synguard.release.images import C2PA_CHUNK, SOURCE_TYPE, marked_png
 from synguard.release.jumbf import says_nothing_more
 
@@ -162,7 +162,7 @@ def _filled(found: Mapping[str, Any]) -> set[str]:
 
 
 def _private_key(path: Path, passphrase: Callable[[], str]) -> Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey:
-    data = owner_only(path)
+    data = read_secret(path, "a key", "a private key as PEM (PKCS#8)")
     try:
         try:
             key = load_pem_private_key(data, None)

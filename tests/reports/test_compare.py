@@ -25,7 +25,7 @@ def test_a_run_and_itself(run_folder: Maker):
 def test_from_a_clean_run_to_one_with_copies(run_folder: Maker):
     found = compare(run_folder("clean"), run_folder("copies"))
     assert found.verdict.before != found.verdict.after
-    moved = {change.what: (change.status_before, change.status_after) for change in found.checks}
+    moved = {change.what: (change.before.status, change.after.status) for change in found.checks}
     assert ("pass", "fail") in moved.values()
     text = "\n".join(found.lines())
     assert "| before | after |" in text
@@ -55,7 +55,7 @@ def test_what_went_in_is_told(run_folder: Maker, tmp_path: Path):
         made.run["versions"] = {"torch": "9.9"}
 
     before = run_folder("clean").rename(tmp_path / "before")
-    told = {change.what: change.after for change in compare(before, run_folder("clean", other)).inputs}
+    told = {change.what: change.after.said for change in compare(before, run_folder("clean", other)).inputs}
     assert told["configuration.seed"] == "99"
     assert told["configuration.release.images"] == "5"
     assert told["version.torch"] == "9.9"

@@ -40,18 +40,22 @@ _KEYS = {
     "ArrowRight": (39, ""),
     "ArrowDown": (40, ""),
 }
+_NO_NETWORK = ("about", "blob", "data", "file")
 
 
 class Browser:
-    """One page. `complaints` are console messages of warnings and errors, and uncaught exceptions."""
+    """One page. `complaints` are console messages of warnings and errors, and uncaught exceptions; `requests` all that was
+    asked of a network.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], out: int, back: int) -> None:
         self._process, self._out, self._back = process, out, back
         self._number, self._rest = 0, b""
         self.complaints: list[str] = []
+        self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -121,6 +125,10 @@ class Browser:
         """The page as a picture."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
+    def print(self, path: Path) -> None:
+        """The page on paper, of the size that its style asks for, as PDF."""
+        path.write_bytes(base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"]))
+
     def violations(self) -> list[str]:
         """What axe-core finds against WCAG 2.2 AA, with where. The page's own policy does not hold for it."""
         if not AXE.is_file():
@@ -144,6 +152,9 @@ class Browser:
 
     def _note(self, event: dict[str, Any]) -> None:
         said = event.get("params", {})
+        asked = said["request"]["url"] if event.get("method") == "Network.requestWillBeSent" else ""
+        if asked and asked.partition(":")[0] not in _NO_NETWORK:
+            self.requests.append(asked)
         if event.get("method") == "Runtime.consoleAPICalled" and said["type"] in ("warning", "error", "assert"):
             self.complaints.append(json.dumps(said["args"]))
         if event.get("method") == "Runtime.exceptionThrown":

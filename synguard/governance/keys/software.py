@@ -6,8 +6,6 @@ the `cryptography` package writes it takes 2,048 rounds of PBKDF2, too few for a
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, load_ssh_private_key
 
 from synguard.errors import InputError
-from synguard.governance.files import write_private
+from synguard.governance.files import read_secret, write_private
 from synguard.governance.keys.public import key_id, public_text
 
-__all__ = ["SHORTEST", "SoftwareKey", "create", "new_key", "open_key", "owner_only"]
+__all__ = ["SHORTEST", "SoftwareKey", "create", "new_key", "open_key"]
 
 SHORTEST = 12
 """Characters of a passphrase, at least."""
 _ROUNDS = 64
 """About a second: a person signs a few times a year."""
-_LARGEST = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def open_key(path: Path, passphrase: str) -> SoftwareKey:
     """The key in a file. Raises InputError where there is none, it is not encrypted, others can read it, or the
     passphrase is another.
     """
-    data = owner_only(path)
+    data = read_secret(path, "a key", "a key file of `synguard keys init`")
     try:
         key = load_ssh_private_key(data, passphrase.encode())
     except TypeError as error:
@@ -89,16 +86,3 @@ def open_key(path: Path, passphrase: str) -> SoftwareKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError.of(path, "a key of another kind", "Ed25519")
     return SoftwareKey(key)
-
-
-def owner_only(path: Path) -> bytes:
-    """What is in a key file. Raises InputError where it cannot be read, or others can read it as well."""
-    try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            data = stream.read(_LARGEST)
-    except OSError as error:
-        raise InputError.of(path, f"no file that can be read ({error.strerror})", "a key file") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise InputError.of(path, f"a key that others can reach (mode {stat.S_IMODE(mode):o})", "mode 600")
-    return data

@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from synguard.data.fingerprints import CODES, pixel_codes
 from synguard.errors import InputError
+from synguard.governance.files import read_secret
 from synguard.protocols import Images
 
 __all__ = ["LEAST_SHARE", "BlindingKey", "Fingerprints"]
@@ -114,16 +114,7 @@ class BlindingKey:
     @staticmethod
     def read(path: Path) -> BlindingKey:
         """The key in a file. Raises InputError where it is no such file, or where others may read it."""
-        try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):
-                raise InputError.of(path, "no regular file", _EXPECTED)
-            if found.st_mode & 0o077 or found.st_uid != os.geteuid():
-                mode = f"the rights {stat.S_IMODE(found.st_mode):o} of user {found.st_uid}"
-                raise InputError.of(path, mode, f"{_EXPECTED}: 600, yours")
-            secret = path.read_bytes()
-        except OSError as error:
-            raise InputError.of(path, error.strerror or error, _EXPECTED) from error
+        secret = read_secret(path, "a key", _EXPECTED)
         if len(secret) != _BYTES:
             raise InputError.of(path, f"{len(secret)} bytes", _EXPECTED)
         return BlindingKey(secret)

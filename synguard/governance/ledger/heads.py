@@ -51,7 +51,7 @@ def head_of_run(folder: Path) -> tuple[str, Head]:
     path = folder / "run.json"
     if not path.is_file():
         raise InputError.of(folder, "no run.json", "the folder of a run")
-    return f"the head in {path}", Head.of_dict(read_json(path).get("ledger"), str(path))
+    return _recorded(path, read_json(path))
 
 
 def heads_of_runs(folder: Path) -> Iterator[tuple[str, Head]]:
@@ -59,5 +59,10 @@ def heads_of_runs(folder: Path) -> Iterator[tuple[str, Head]]:
     if not folder.is_dir():
         raise InputError.of(folder, "no folder", "a folder with runs")
     for path in sorted(folder.rglob("run.json")):
-        if read_json(path).get("ledger"):
-            yield head_of_run(path.parent)
+        record = read_json(path)
+        if record.get("ledger"):
+            yield _recorded(path, record)
+
+
+def _recorded(path: Path, record: Mapping[str, Any]) -> tuple[str, Head]:
+    return f"the head in {path}", Head.of_dict(record.get("ledger"), str(path))

@@ -125,7 +125,7 @@ def test_no_group_name_breaks_out_of_its_cell(decision, policy):
     text = summary(replace(decision, checks=(odd,)), policy)
     (row,) = [line for line in text.splitlines() if line.startswith("| holdout-apart |")]
     assert len(re.findall(r"(?<!\\)\|", row)) == 4
-    assert r"\#\# \<img src=x\> \[c\](d) \`e\` \*f\*" in row
+    assert r"\#\# &lt;img src=x&gt; \[c\](d) \`e\` \*f\*" in row
 
 
 def test_a_policy_elsewhere_is_named_without_its_folder(tmp_path, decision):

@@ -28,7 +28,8 @@ def pixels(folder, layout):
 @pytest.mark.parametrize(("name", "layout"), [("imagefolder",) * 2, ("parquet",) * 2, ("c2pa", "imagefolder")])
 @pytest.mark.parametrize("whole", [True, False], ids=["by its card", "by its data folder"])
 def test_datasets_loads_it(published, tmp_path, name, layout, whole):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     copy = shutil.copytree(published[name], tmp_path / name)
     options = {"cache_dir": str(tmp_path / "cache"), "split": "train"}
     if whole:
@@ -44,7 +45,8 @@ def test_datasets_loads_it(published, tmp_path, name, layout, whole):
 
 @pytest.mark.parametrize("alone", [True, False], ids=["as the card says", "by its card"])
 def test_datasets_loads_the_labels_beside_dicom_objects(published, tmp_path, alone):
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     copy = shutil.copytree(published["dicom"], tmp_path / "copy")
     given = {"path": "json", "data_files": str(copy / "data" / "metadata.jsonl")} if alone else {"path": str(copy)}
     found = datasets.load_dataset(**given, cache_dir=str(tmp_path / "cache"), split="train")
@@ -54,7 +56,8 @@ def test_datasets_loads_the_labels_beside_dicom_objects(published, tmp_path, alo
 
 
 def test_webdataset_reads_it(published):
-    webdataset = pytest.importorskip("webdataset")
+    import webdataset
+
     folder = published["webdataset"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -67,7 +70,8 @@ def test_webdataset_reads_it(published):
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_croissant_is_valid(published, layout):
-    mlcroissant = pytest.importorskip("mlcroissant")
+    import mlcroissant
+
     dataset = mlcroissant.Dataset(jsonld=str(published[layout] / "croissant.json"))
     assert not dataset.metadata.ctx.issues.errors
     rows = list(dataset.records("asked"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -38,7 +37,7 @@ def test_the_file_is_encrypted_and_for_its_owner_only(made):
     assert "Ed25519PrivateKey" not in repr(key)
 
 
-@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
+@pytest.mark.system
 def test_ssh_keygen_reads_it(made):
     """An independent implementation takes the same public key out of the file."""
     path, key = made
