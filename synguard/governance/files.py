@@ -76,7 +76,7 @@ def read_secret(path: Path, what: str, expected: str, *, pipe: bool = False) -> 
     except IsADirectoryError as error:
         raise InputError.of(path, "no regular file", expected) from error
     except OSError as error:
-        raise InputError.of(path, f"no file that can be read ({error.strerror})", expected) from error
+        raise InputError.of(path, error.strerror, expected) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
