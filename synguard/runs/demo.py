@@ -110,8 +110,8 @@ def demo_config(seed: int) -> dict[str, object]:
         "conditions": [a.model_dump(mode="json", exclude_none=True) for a in SCHEMA if a.name in ASKED],
         "generator": {
             "kind": "latent-diffusion",
-            "autoencoder": {"widths": [16, 32], "steps": 500, "batch_size": 16, "crop": None},
-            "denoiser": {"widths": [24, 48, 96], "steps": 1300, "batch_size": 32, "learning_rate": 1e-3},
+            "autoencoder": {"widths": [16, 32], "steps": 400, "batch_size": 16, "crop": None},
+            "denoiser": {"widths": [24, 48, 96], "steps": 900, "batch_size": 32, "learning_rate": 1e-3},
             "sampling": {"steps": 12, "guidance": 3.5, "batch_size": 250},
         },
         # Fewer members, levels and draws than by default: on two cores the probes would take as long as the training.
