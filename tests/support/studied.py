@@ -104,10 +104,11 @@ def studied_run(
     pd.DataFrame(images).to_parquet(run / "images.parquet")
     pairs = [{"private": "p.png", "holdout": file} for file in overlapping]
     evidence = {
+        "review": {"controls": [], "known": []},
         "data": {
             "overlap": {"counts": {"same_bytes": len(pairs)}, "same_bytes": pairs},
             "near_copies": [{"file": file, "private": "p.png", "score": 9.0, "transform": "unchanged"} for file in near],
-        }
+        },
     }
     (run / "evidence.json").write_bytes(canonical(evidence))
     manifest.write(manifest.build(run / "accepted"), run / "manifest.json")
