@@ -91,11 +91,11 @@ def review(
     planned = [name for name in given if name in terms]
     if planned and (study_images is None or margin is None):
         raise click.UsageError(f"{planned[0]}: found it alone, expected --study-images and --margin")
-    if not (planned or chosen or reviewer):
+    if not (planned or chosen) and reviewer is None:
         raise click.UsageError("--study: found nothing to do, expected --study-images, --reviewer or --results")
     opened = open_study(run, ledger)
     if study_images is not None and margin is not None:
-        _fix(opened, study_images, readers or 2, margin, holdout)
+        _fix(opened, study_images, 2 if readers is None else readers, margin, holdout)
     if export is not None:
         count = opened.export(_named(reviewer), export)
         click.echo(f"{export}: {count:,} images, half of them of patients: send it only where patients' images may go")
@@ -145,6 +145,8 @@ def _print(results: Results, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(results), indent=1, sort_keys=True))
         return
+    from synguard.review.study.exchange import inert
+
     terms = results.terms
     mean = "no reader has finished"
     if results.auc.value is not None and results.auc.interval is not None:
@@ -158,7 +160,7 @@ def _print(results: Results, as_json: bool) -> None:
         if auc.value is not None and auc.interval is not None and accuracy.value is not None:
             told = f"AUC {auc.value:.3f} ({auc.interval[0]:.3f} to {auc.interval[1]:.3f}), accuracy {accuracy.value:.3f}"
             told += f", {reader.verdict}" + ("" if reader.counted else " (beyond the plan)")
-        click.echo(f"  {reader.name}: {told}")
+        click.echo(f"  {inert(reader.name)}: {told}")
     click.echo("Looking real is not being private.")
 
 

@@ -18,7 +18,7 @@ from synguard.review.pictures import plain_png
 from synguard.review.study.answers import CONFIDENCE, Given, check_answer
 from synguard.review.study.plan import Condition, Item, Plan, load_picture
 
-__all__ = ["TABLE", "parse_table", "write_export"]
+__all__ = ["TABLE", "inert", "parse_table", "write_export"]
 
 TABLE = "answers.csv"
 _COLUMNS = ("image", "answer", "confidence")
@@ -58,7 +58,7 @@ def write_export(folder: Path, run: Path, plan: Plan, reader: str) -> None:
     # The mark at the start tells spreadsheets that it is UTF-8.
     (folder / TABLE).write_bytes(table.getvalue().encode("utf-8-sig"))
     levels = {_column(condition): ", ".join(condition.levels) for condition in plan.conditions}
-    asked = [f"  {_inert(name)}\n              {_inert(known)}; empty: cannot tell\n" for name, known in levels.items()]
+    asked = [f"  {inert(name)}\n              {inert(known)}; empty: cannot tell\n" for name, known in levels.items()]
     words = _README.format(first=CONFIDENCE[0], last=CONFIDENCE[-1], conditions="".join(asked))
     (folder / "README.txt").write_text(words, encoding="utf-8")
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -128,6 +128,6 @@ def _column(condition: Condition) -> str:
     return f"condition.{condition.name}"
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """Without signs that steer a terminal or turn text round."""
     return "".join("\ufffd" if unicodedata.category(sign) in ("Cc", "Cf") else sign for sign in text)

@@ -27,14 +27,14 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure with its two-sided interval and its pair of one-sided bounds, all at 95 %; None where there is no figure."""
+    """A figure with its two-sided interval and its pair of one-sided bounds; None where there is no figure."""
 
     value: float | None
     interval: tuple[float, float] | None
     bounds: tuple[float, float] | None
 
 
-def mean_auc(synthetic: Floats, real: Floats) -> Spread:
+def mean_auc(synthetic: Floats, real: Floats, confidence: float = 0.95) -> Spread:
     """Mean over readers of the AUC of ratings (readers, images), where higher means "more surely synthetic".
 
     Readers are taken as they are: the spread is over images, by DeLong's covariance, which for one reader is DeLong's
@@ -50,9 +50,9 @@ def mean_auc(synthetic: Floats, real: Floats) -> Spread:
     variance = above.mean(0).var(ddof=1) / m + below.mean(0).var(ddof=1) / n
     found = Auc(float(above.mean()), float(np.sqrt(variance)), 1.0)
     if variance > 0:
-        return Spread(found.value, found.interval(), found.bounds())
+        return Spread(found.value, found.interval(confidence), found.bounds(confidence))
     pairs = min(m, n)
-    ends = [exact(pairs, pairs)[0] for exact in (clopper_pearson, clopper_pearson_bounds)]
+    ends = [exact(pairs, pairs, confidence)[0] for exact in (clopper_pearson, clopper_pearson_bounds)]
     if found.value == 1:
         return Spread(1.0, (ends[0], 1.0), (ends[1], 1.0))
     if found.value == 0:

@@ -2,8 +2,8 @@
 
 The verdict is that on the mean AUC of the first readers who finished, as many as the plan names: further readers are shown
 and do not move it, so nobody can go on asking until it is the one that was wanted. Where one of these readers alone told the
-sides apart beyond the margin, the study is not equivalent, whatever the mean: two readers who are sure of opposite things
-have both seen a difference.
+sides apart beyond the margin (Bonferroni over them), the study is not equivalent, whatever the mean: two readers who are
+sure of opposite things have both seen a difference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from synguard.metrics.clusters import clustered_share
+from synguard.metrics.clusters import clustered_share, confidence_of_each
 from synguard.metrics.intervals import clopper_pearson
 from synguard.review.study.answers import Answer, Standing, finished, standing
 from synguard.review.study.numbers import Spread, Verdict, cohens_kappa, f1_of_level, mean_auc, verdict
@@ -106,7 +106,7 @@ def results(plan: Plan, answers: Sequence[Answer]) -> Results:
     waiting = plan.terms.readers - len(counted)
     found = _auc(plan, held, counted)
     said = "undecided" if waiting or found.bounds is None else verdict(found.bounds, plan.terms.margin)
-    if said == "equivalent" and any(one.verdict == "not equivalent" for one in readers if one.counted):
+    if not waiting and _one_tells(plan, held, counted):
         said = "not equivalent"
     return Results(
         plan=plan.digest,
@@ -138,7 +138,14 @@ def _reader(plan: Plan, held: Standing, reader: str, name: str, done: bool, coun
     return ReaderFigures(name, len(held.get(reader, ())), counted, counts, accuracy, _figure(found, n, _AUC), own)
 
 
-def _auc(plan: Plan, held: Standing, readers: Sequence[str]) -> Spread:
+def _one_tells(plan: Plan, held: Standing, readers: Sequence[str]) -> bool:
+    """Whether any of these readers is beyond the margin, all of them held together at 95 %."""
+    confidence = confidence_of_each(1, len(readers))
+    alone = [_auc(plan, held, (reader,), confidence).bounds for reader in readers]
+    return any(bounds is not None and verdict(bounds, plan.terms.margin) == "not equivalent" for bounds in alone)
+
+
+def _auc(plan: Plan, held: Standing, readers: Sequence[str], confidence: float = 0.95) -> Spread:
     """Ratings are the confidence, negative where the reader said real."""
     if not readers:
         return Spread(None, None, None)
@@ -147,7 +154,7 @@ def _auc(plan: Plan, held: Standing, readers: Sequence[str]) -> Spread:
         items = [item for item in plan.items if item.real == real]
         return np.array([[_rating(held, reader, item) for item in items] for reader in readers])
 
-    return mean_auc(ratings(False), ratings(True))
+    return mean_auc(ratings(False), ratings(True), confidence)
 
 
 def _accuracy(plan: Plan, held: Standing, readers: Sequence[str]) -> Figure:

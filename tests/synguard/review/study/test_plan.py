@@ -101,6 +101,22 @@ def test_a_second_entry_moves_nothing(study: Study, ledger: Ledger):
         study.plan()
 
 
+def test_a_plan_that_was_killed_before_its_entry_is_made_anew(study: Study, monkeypatch: pytest.MonkeyPatch):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.fix(TERMS)
+    assert (study.run / FOLDER / "plan.json").is_file()
+    with pytest.raises(InputError, match="no plan of a study"):
+        study.plan()
+    other = study.fix(Terms(6, 1, 0.3))
+    assert len(list((study.run / FOLDER / PICTURES).iterdir())) == 12
+    assert study.plan() == other
+
+
 def test_another_holdout_is_refused(tmp_path: Path, study: Study):
     image = tmp_path / "world" / "holdout" / "images" / "MARIA-000-0.png"
     image.write_bytes(plain_png(np.zeros((64, 64, 3), np.uint8)))

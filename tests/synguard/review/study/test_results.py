@@ -148,6 +148,18 @@ def test_readers_who_are_sure_of_opposite_things_have_both_seen_a_difference():
     assert found.verdict == "not equivalent"
 
 
+def test_one_of_four_who_tells_them_apart_is_enough():
+    study = Study(60, readers=4, margin=0.2)
+    for number in range(3):
+        study.read(f"chance {number}", number)
+    assert study.results().verdict == "undecided", "three of four have finished"
+    study.read("sharp", 9, sharpness=3.0)
+    found = study.results()
+    assert found.auc_bounds is not None
+    assert found.auc_bounds[1] < 0.7, "the mean alone would be equivalent"
+    assert found.verdict == "not equivalent"
+
+
 def test_a_reader_who_presses_one_key_decides_nothing():
     study = Study(60, margin=0.2)
     for item in study.plan.items:
