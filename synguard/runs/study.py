@@ -36,7 +36,7 @@ from synguard.review.decisions import reader_id
 from synguard.review.pictures import plain_png
 from synguard.review.study import answers as said
 from synguard.review.study.draw import Side, draw
-from synguard.review.study.exchange import parse_table, write_export
+from synguard.review.study.exchange import LARGEST_TABLE, parse_table, write_export
 from synguard.review.study.plan import (
     FOLDER,
     KIND,
@@ -60,7 +60,6 @@ __all__ = ["Study", "open_study"]
 
 EXPORTED = "study-export"
 _STREAM = 0x57D1
-_LARGEST_TABLE = 8 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,4 +287,4 @@ def _read_table(path: Path) -> bytes:
     if not path.is_file():
         raise InputError.of(path, "a folder" if path.is_dir() else "nothing", "the table that a reader sent back")
     with path.open("rb") as stream:
-        return stream.read(_LARGEST_TABLE + 1)
+        return stream.read(LARGEST_TABLE + 1)

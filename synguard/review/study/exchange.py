@@ -18,11 +18,12 @@ from synguard.review.pictures import plain_png
 from synguard.review.study.answers import CONFIDENCE, Given, check_answer
 from synguard.review.study.plan import Condition, Item, Plan, load_picture
 
-__all__ = ["TABLE", "inert", "parse_table", "write_export"]
+__all__ = ["LARGEST_TABLE", "TABLE", "inert", "parse_table", "write_export"]
 
 TABLE = "answers.csv"
 _COLUMNS = ("image", "answer", "confidence")
-_LARGEST_TABLE = 8 * 2**20
+LARGEST_TABLE = 8 * 2**20
+"""Bytes of a table that is taken."""
 _MOMENT = 946_684_800
 """2000-01-01: dates of files tell nothing."""
 
@@ -95,8 +96,8 @@ def parse_table(data: bytes, where: str, plan: Plan, reader: str) -> tuple[tuple
 
 def _rows(data: bytes, where: str, plan: Plan) -> list[tuple[int, dict[str, str]]]:
     """The rows below the header with their numbers, empty ones left out; commas or, as some programs save, semicolons."""
-    if len(data) > _LARGEST_TABLE:
-        raise InputError.of(where, f"a file of {len(data):,} bytes", f"at most {_LARGEST_TABLE:,}")
+    if len(data) > LARGEST_TABLE:
+        raise InputError.of(where, f"a file of {len(data):,} bytes", f"at most {LARGEST_TABLE:,}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

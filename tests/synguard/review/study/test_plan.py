@@ -52,8 +52,11 @@ def test_images_that_are_near_private_ones_or_in_both_sets_are_never_shown(tmp_p
     near = tuple(f"images/MARIA-{patient:03d}-{number}.png" for patient in range(3) for number in range(2))
     both = ("images/MARIA-003-0.png", "images/MARIA-003-1.png")
     run = studied_run(tmp_path / "world", ledger, near=near, overlapping=both)
-    plan = open_study(run, ledger.place).fix(Terms(6, 1, 0.2))
-    assert not {item.file for item in plan.items if item.real} & {*near, *both}
+    study = open_study(run, ledger.place)
+    with pytest.raises(InputError, match="8 can be matched"):
+        study.fix(Terms(9, 1, 0.2))
+    plan = study.fix(Terms(8, 1, 0.2))
+    assert {item.file.split("-")[1] for item in plan.items if item.real} == {f"{n:03d}" for n in range(4, 12)}
 
 
 def test_too_few_patients(study: Study):
