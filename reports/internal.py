@@ -26,6 +26,7 @@ from reports.pairs import pair_section
 from reports.readers import review_section
 from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text, whole
 from reports.samples import sample_section
+from reports.study import study_section
 from reports.wording import metric_title, with_titles
 
 __all__ = ["InternalView", "build"]
@@ -77,6 +78,7 @@ def build(run: RunFolder) -> InternalView:
         sections=(
             pair_section(run),
             review_section(run),
+            *study_section(run),
             sections.copies(copies, exact),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
             *sections.epsilon(evidence.epsilon(run.evidence), exact),

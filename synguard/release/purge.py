@@ -23,6 +23,7 @@ PARTS = (
     "quarantine",
     "batches",
     "pairs",
+    "study/pictures",
     "probes",
     "diagnostic",
     "reference",

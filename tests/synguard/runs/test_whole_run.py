@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +18,9 @@ from synguard.data.phantom import write_phantoms
 from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.governance import manifest
 from synguard.governance.record import verify_results
+from synguard.review.study.plan import Terms
 from synguard.runs.result import RunResult, load_result
+from synguard.runs.study import open_study
 
 CONFIG = """\
 name: small
@@ -203,6 +206,19 @@ def test_train_says_where_memorisation_begins(
     assert command(monkeypatch, "train", tmp_path / "plain.yaml", "--out", tmp_path / "unwatched", "--quiet") == 0
     assert "curve" not in capsys.readouterr().out
     assert not (tmp_path / "unwatched/training/curve.json").exists()
+
+
+def test_a_reader_study_can_be_made_of_it(tmp_path: Path, world: Path, result: RunResult):
+    """The holdout is told by the record of the run, wherever it lies by now."""
+    run = Path(shutil.copytree(result.folder, tmp_path / "run"))
+    with pytest.raises(IntegrityError, match="found other images than the run's holdout"):
+        open_study(run).fix(Terms(6, 2, 0.2), str(world / "private"))
+    plan = open_study(run).fix(Terms(6, 2, 0.2), str(world / "holdout"))
+    counts = Counter((item.real, item.levels["eye_side"]) for item in plan.items)
+    assert counts == {(real, side): 3 for real in (True, False) for side in ("left", "right")}
+    assert len({item.file.partition("_")[0] for item in plan.items if item.real}) == 6, "one image a patient"
+    accepted = set(result.images.loc[result.images["accepted"], "file"])
+    assert {item.file for item in plan.items if not item.real} <= accepted
 
 
 def test_a_notebook_shows_the_result(leaky: RunResult):
