@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,10 +103,15 @@ def test_everybody_can_read_it(browser: Browser, run: Path, edition: str, scheme
 def test_the_policy_forbids_what_it_should(browser: Browser, run: Path, tmp_path: Path) -> None:
     """With a script, a style and a foreign picture put in, all three are refused, and the test can see that."""
     html = (run / "report" / "internal.html").read_text()
-    bad = '<script>document.title="owned"</script><p style="color:red">x</p><img src="http://127.0.0.1:9/x.png" alt="">'
     copy = tmp_path / "bad.html"
-    copy.write_text(html.replace("</main>", f"{bad}</main>"))
-    browser.go(copy.as_uri())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.3)
+        foreign = f"http://127.0.0.1:{listening.getsockname()[1]}/x.png"
+        bad = f'<script>document.title="owned"</script><p style="color:red">x</p><img src="{foreign}" alt="">'
+        copy.write_text(html.replace("</main>", f"{bad}</main>"))
+        browser.go(copy.as_uri())
+        with pytest.raises(TimeoutError):
+            listening.accept()
     assert "owned" not in browser.ask("document.title")
     assert sum("Content Security Policy" in said for said in browser.complaints) >= 3
     assert browser.requests == []
