@@ -11,5 +11,16 @@ from reports.compare import Comparison, compare
 from reports.curve import curve_summary, render_curve
 from reports.editions import Edition, render, summary
 from reports.notebook import result_html
+from reports.samples import sampled_files
 
-__all__ = ["Comparison", "Edition", "compare", "curve_summary", "render", "render_curve", "result_html", "summary"]
+__all__ = [
+    "Comparison",
+    "Edition",
+    "compare",
+    "curve_summary",
+    "render",
+    "render_curve",
+    "result_html",
+    "sampled_files",
+    "summary",
+]
