@@ -29,7 +29,7 @@ _PANELS = (("candidate", "Candidate"), ("private", "Private image"), ("differenc
 _LANE_MARKS = ("exact", "verified")
 _FILTERS = (
     ("fate", "Fate", (("let-through", "Would be released"), ("held-back", "In quarantine"))),
-    ("lane", "Found as", tuple((lane, LANES[lane][:1].upper() + LANES[lane][1:]) for lane in _LANE_MARKS)),
+    ("lane", "Finding", tuple((lane, LANES[lane][:1].upper() + LANES[lane][1:]) for lane in _LANE_MARKS)),
     ("match", "Matched", tuple((match, words[:1].upper() + words[1:]) for match, words in MATCHES.items())),
 )
 _AS_GIVEN = ("grave", "Gravest first", None)
