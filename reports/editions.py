@@ -126,14 +126,14 @@ def _plain(line: str) -> str:
     return "".join(sign for sign in line.replace("\u00a0", " ") if sign.isprintable())
 
 
-def write(target: Path, content: str) -> None:
+def write(target: Path, content: str | bytes) -> None:
     """Whole or not at all, and owner-only from its first byte."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
     half = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8"))
+            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         half.replace(target)
