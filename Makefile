@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 DATA := $(if $(SYNGUARD_TEST_DATA),$(SYNGUARD_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: demo test test-system lint format bench clean
+.PHONY: demo test test-system lint format bench pictures clean
 
 # Not compiled ahead: of 19,000 modules a few thousand are ever imported, and Python compiles those by itself.
 $(STAMP): pyproject.toml constraints.txt
@@ -37,9 +37,14 @@ test-system: $(STAMP)
 	tests/system/install
 	SYNGUARD_NO_SKIPS=1 $(PYTEST) -m system
 
+# The pictures of docs/reports.md, of invented runs.
+pictures: $(STAMP)
+	$(BIN)/python docs/pictures.py
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/clean_pass_chance.py
 	$(BIN)/python benchmarks/audit_speed.py
+	$(BIN)/python benchmarks/report_size.py
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/planted_copies.py
 

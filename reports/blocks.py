@@ -9,6 +9,7 @@ from markupsafe import Markup
 __all__ = [
     "Block",
     "Cell",
+    "Choice",
     "Facts",
     "Figure",
     "Figures",
@@ -18,6 +19,7 @@ __all__ = [
     "PairCard",
     "Pairs",
     "Picture",
+    "Sample",
     "SampleRow",
     "Samples",
     "Section",
@@ -115,7 +117,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class PairCard:
-    """One flagged candidate beside the private image it is like; `caption` says in words how."""
+    """One flagged candidate beside the private image it is like; `caption` says in words how.
+
+    `marks` are what it can be chosen by, words of our own; `ranks` its places in the orders that the list can be put in.
+    """
 
     number: int
     anchor: str
@@ -125,15 +130,37 @@ class PairCard:
     pictures: tuple[tuple[str, Picture | None], ...]
     caption: str
     facts: tuple[tuple[str, str], ...]
+    marks: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several things can be chosen, the first to begin with: each a word of our own, words to show, and how many."""
+
+    legend: str
+    name: str
+    options: tuple[tuple[str, str, int | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Flagged pairs; `rest` are those that are listed without pictures."""
+    """Flagged pairs, and how they can be filtered and sorted; `rest` are those that are listed without pictures."""
 
     cards: tuple[PairCard, ...]
     rest: Table | None = None
+    choices: tuple[Choice, ...] = ()
+    orders: tuple[str, ...] = ()
     kind: str = "pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An accepted image, and inside the house the private image nearest to it, with its name."""
+
+    picture: Picture
+    nearest: Picture | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +169,7 @@ class SampleRow:
 
     title: str
     under: str
-    pictures: tuple[Picture, ...]
+    samples: tuple[Sample, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import internal, public, sections
+from reports.blocks import Pairs
 from reports.checks import check_facts, metric_facts
 from reports.evidence import copies
 from reports.numbers import Numbers
@@ -55,7 +56,7 @@ def environment() -> jinja2.Environment:
 
 def page(view: internal.InternalView | public.PublicView) -> str:
     """The page of a view, with the digest of its one style sheet in its content security policy."""
-    style, policy = style_sheet(view.edition)
+    style, policy = style_sheet(view.edition, _places(view))
     return (
         environment()
         .get_template("report.html")
@@ -69,13 +70,24 @@ def page(view: internal.InternalView | public.PublicView) -> str:
     )
 
 
-def style_sheet(edition: str) -> tuple[Markup, str]:
-    """The one style sheet of a page, and the content security policy that allows it and nothing else."""
+def style_sheet(edition: str, more: str = "") -> tuple[Markup, str]:
+    """The one style sheet of a page, `more` at its end, and the content security policy that allows it and nothing else."""
     style = resources.files("reports").joinpath("templates/style.css").read_text(encoding="utf-8")
-    style = style.replace("EDITION", edition)
+    style = style.replace("EDITION", edition) + more
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return Markup(style), policy  # noqa: S704 # the package's own style sheet
+
+
+def _places(view: internal.InternalView | public.PublicView) -> str:
+    """The places of pairs in the orders that a reader can choose, as rules: the page runs no script."""
+    found = (block for part in view.sections for block in part.blocks if isinstance(block, Pairs))
+    return "".join(
+        f"#{card.anchor}{{{';'.join(f'--{name}:{rank}' for name, rank in zip(block.orders, card.ranks, strict=True))}}}\n"
+        for block in found
+        for card in block.cards
+        if card.ranks
+    )
 
 
 def summary(run: Path) -> str:
@@ -114,14 +126,14 @@ def _plain(line: str) -> str:
     return "".join(sign for sign in line.replace("\u00a0", " ") if sign.isprintable())
 
 
-def write(target: Path, content: str) -> None:
+def write(target: Path, content: str | bytes) -> None:
     """Whole or not at all, and owner-only from its first byte."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
     half = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8"))
+            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         half.replace(target)

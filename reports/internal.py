@@ -11,7 +11,10 @@ from reports import evidence, sections
 from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
 from reports.checks import check_facts, checks_table, metric_facts
 from reports.exposed import classes, exposed
-from reports.numbers import ABSENT, Numbers
+from reports.flat import flat
+from reports.governed import approval_section, policy_section
+from reports.numbers import Numbers
+from reports.outliers import class_section
 from reports.overview import (
     audits_with_evidence,
     headline,
@@ -27,7 +30,7 @@ from reports.readers import review_section
 from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text, whole
 from reports.samples import sample_section
 from reports.study import study_section
-from reports.wording import metric_title, with_titles
+from reports.wording import with_titles
 
 __all__ = ["InternalView", "build"]
 
@@ -87,10 +90,12 @@ def build(run: RunFolder) -> InternalView:
             *sections.training(evidence.curve(mapping(mapping(run.evidence.get("training")).get("curve"))), exact),
             sections.labels(evidence.labels(run.evidence), exact),
             sections.fidelity(evidence.fidelity(run.evidence), exact),
+            class_section(run),
             sample_section(run, public=False),
             sections.quarantine(evidence.batches(run.evidence, run.images), exact),
             _data(run),
-            _policy(run),
+            policy_section(run),
+            approval_section(run),
             _reproduction(run),
         ),
     )
@@ -122,7 +127,7 @@ def _data(run: RunFolder) -> Section:
         ("Diagnostic model", mapping(mapping(run.evidence.get("labels")).get("model"))),
     ):
         if items:
-            blocks.append(Facts(_flat(items), title))
+            blocks.append(Facts(flat(items), title))
         elif title == "Overlap and duplicates":
             blocks.append(Note("Not tested: this run holds no evidence on overlap and duplicates.", "absent"))
     if by_class := rows(calibration.get("classes")):
@@ -149,24 +154,6 @@ def _by_class(classes: Sequence[Mapping[str, Any]], images: int | None) -> Table
         ),
         right=(1,),
     )
-
-
-def _policy(run: RunFolder) -> Section:
-    lead = "The limits that decided, as resolved. The bound of each figure is held against them, not the figure itself."
-    policy = run.results.get("policy") or run.run.get("policy") or mapping(run.run.get("config")).get("policy")
-    named = {"policy": policy} if isinstance(policy, str) else mapping(policy)
-    limits = tuple(
-        (
-            Cell(check.title or check.id, under=check.id),
-            Cell(metric_title(check.metric, check.group) if check.metric else ABSENT, under=check.metric),
-            Cell(check.limit or ABSENT),
-            Cell("no, a blocker" if check.blocker else "yes"),
-        )
-        for check in run.decision.checks
-    )
-    table = Table("Limits", ("Requirement", "Metric", "Limit", "May be waived"), limits)
-    plain = {key: value for key, value in named.items() if key not in {"limits", "checks"}}
-    return Section("policy", "Policy", lead, (*((Facts(_flat(plain)),) if plain else ()), table))
 
 
 def _reproduction(run: RunFolder) -> Section:
@@ -197,41 +184,10 @@ def _reproduction(run: RunFolder) -> Section:
     ):
         items = mapping(run.run.get(key))
         if items:
-            blocks.append(Facts(_flat(items), title, code=True))
+            blocks.append(Facts(flat(items), title, code=True))
     return Section("reproduction", "Reproduction", lead, tuple(blocks))
 
 
 def _digest(run: RunFolder, name: str) -> str:
     path = run.path / name
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _flat(items: Mapping[str, Any], before: str = "") -> tuple[tuple[str, str], ...]:
-    """Nested mappings as one list of names and values."""
-    found: list[tuple[str, str]] = []
-    for key, value in items.items():
-        name = f"{before}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{name} · ")
-        else:
-            found.append((name, _said(value)))
-    return tuple(found)
-
-
-def _said(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return ABSENT
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        shown = "; ".join(_joined(item) for item in value[:20])
-        return f"{len(value)}: {shown}{' …' if len(value) > 20 else ''}" if value else "none"
-    return text(value) or ABSENT
-
-
-def _joined(item: object) -> str:
-    if isinstance(item, Sequence) and not isinstance(item, str):
-        return " = ".join(text(part) for part in item)
-    if isinstance(item, Mapping):
-        return ", ".join(f"{key} {text(value)}" for key, value in item.items() if text(value))
-    return text(item)

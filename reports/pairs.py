@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from reports.blocks import Block, Cell, Note, PairCard, Pairs, Picture, Section, Table
+from reports.blocks import Block, Cell, Choice, Note, PairCard, Pairs, Picture, Section, Table
 from reports.numbers import ABSENT, Numbers
-from reports.pictures import pair_pixels, picture
+from reports.pictures import Form, fitting, pair_pixels, picture
 from reports.runfolder import RunFolder, flag, mapping, number, rows, text
 from reports.wording import LANES, MATCHES, transform_words
 
 __all__ = ["flagged_rows", "pair_section"]
 
-MOST_PICTURED = 150
-_PNG_UP_TO = 60
-_PLACE = re.compile(r"pairs/[A-Za-z0-9_-]{1,80}")
+ROOM = 6_500_000
+"""Characters that the pictures of all pairs may take: a page of 1,000 pairs stays under 10 MB."""
+MOST_PICTURED = 1000
+_LOOKED_AT = 6
+_AT_A_TIME = 2
+_FEWEST_TO_CHOOSE = 4
+_Pictures = tuple[tuple[str, Picture | None], ...]
 _PANELS = (("candidate", "Candidate"), ("private", "Private image"), ("difference", "Difference"), ("area", "Copied area"))
+
+
+_LANE_MARKS = ("exact", "verified")
+_FILTERS = (
+    ("fate", "Fate", (("let-through", "Would be released"), ("held-back", "In quarantine"))),
+    ("lane", "Finding", tuple((lane, LANES[lane][:1].upper() + LANES[lane][1:]) for lane in _LANE_MARKS)),
+    ("match", "Matched", tuple((match, words[:1].upper() + words[1:]) for match, words in MATCHES.items())),
+)
+_AS_GIVEN = ("grave", "Gravest first", None)
 
 
 def flagged_rows(run: RunFolder) -> tuple[Mapping[str, Any], ...]:
@@ -45,43 +60,103 @@ def pair_section(run: RunFolder) -> Section:
     flagged_files = {text(row.get("file")) for row in flagged}
     said = mapping(run.evidence.get("memorisation"))
     review = [row for row in rows(said.get("review")) if text(row.get("file")) not in flagged_files]
+    review.sort(key=_gravity)
+    form = _form(run, [*flagged, *review])
     blocks: list[Block] = []
     if not said and not flagged:
         blocks.append(Note("Not tested: this run holds no evidence on copies.", "absent"))
     elif not flagged:
         blocks.append(Note("No candidate was flagged as a copy.", "pass"))
     else:
-        blocks.append(_pairs(run, flagged, 0, ""))
+        blocks.append(_pairs(run, flagged, 0, "", form, ROOM))
     if review:
         words = (
             "For review: candidates more alike to a private image than chance explains, at a false discovery rate of "
             "5\u00a0%, yet not verified as copies. They are not quarantined; people decide."
         )
-        blocks += [Note(words), _pairs(run, sorted(review, key=_gravity), len(flagged), "review")]
+        left = ROOM - sum(_length(card.pictures) for block in blocks if isinstance(block, Pairs) for card in block.cards)
+        blocks += [Note(words), _pairs(run, review, len(flagged), "review", form, left)]
     return Section("pairs", "Flagged pairs", lead, tuple(blocks))
 
 
-def _pairs(run: RunFolder, found: Sequence[Mapping[str, Any]], start: int, lane: str) -> Pairs:
+def _form(run: RunFolder, found: Sequence[Mapping[str, Any]]) -> Form:
+    """The best form in which the pictures of all pairs fit, as some of them, evenly apart, tell."""
     pictured = [row for row in found if text(row.get("pair"))][:MOST_PICTURED]
-    left = [row for row in found if not any(row is one for one in pictured)]
-    small = len(pictured) > _PNG_UP_TO
-    cards = tuple(_card(run, row, start + i, lane, small) for i, row in enumerate(pictured, start=1))
-    return Pairs(cards, _rest(left, bool(cards)) if left else None)
+    some = pictured[:: max(1, len(pictured) // _LOOKED_AT)]
+    panels = [panel for row in some for panel in pair_pixels(run.path, text(row.get("pair"))).values()]
+    return fitting(panels, len(_PANELS) * len(pictured), ROOM)
 
 
-def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: bool) -> PairCard:
-    place = text(row.get("pair"))
-    panels = pair_pixels(run.path, place) if _PLACE.fullmatch(place) else {}
-    pictures: list[tuple[str, Picture | None]] = []
+def _length(pictures: _Pictures) -> int:
+    return sum(len(one.uri) for _, one in pictures if one is not None)
+
+
+def _pairs(run: RunFolder, found: Sequence[Mapping[str, Any]], start: int, lane: str, form: Form, room: int) -> Pairs:
+    """Cards with pictures as long as there is room, and a table of the rest."""
+    pictured = [row for row in found if text(row.get("pair"))][:MOST_PICTURED]
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:  # pictures are read and written outside the interpreter's lock
+        made = list(pool.map(lambda row: _pictures(run, row, form), pictured))
+    cards: list[PairCard] = []
+    shown: list[Mapping[str, Any]] = []
+    for row, pictures in zip(pictured, made, strict=True):
+        length = _length(pictures)
+        if length <= room:
+            room -= length
+            cards.append(_card(row, start + len(cards) + 1, lane, pictures))
+            shown.append(row)
+    there = {id(row) for row in shown}
+    left = [row for row in found if id(row) not in there]
+    name = lane or "flagged"
+    rest = _rest(left, bool(cards)) if left else None
+    if len(cards) < _FEWEST_TO_CHOOSE:
+        return Pairs(tuple(cards), rest)
+    ranks = zip(*(_ranks(shown, key) for _, _, key in _ORDERS), strict=True)
+    ranked = tuple(replace(card, ranks=place) for card, place in zip(cards, ranks, strict=True))
+    order = Choice("Order", f"{name}-order", (_AS_GIVEN, *((value, words, None) for value, words, _ in _ORDERS)))
+    return Pairs(ranked, rest, (*_filters(name, cards), order), tuple(value for value, _, _ in _ORDERS))
+
+
+def _filters(name: str, cards: Sequence[PairCard]) -> Iterable[Choice]:
+    """What cards differ by, where they do."""
+    counts = Counter(mark for card in cards for mark in card.marks)
+    for key, legend, options in _FILTERS:
+        there = tuple((value, words, counts[value]) for value, words in options if counts[value])
+        if len(there) > 1:
+            yield Choice(legend, f"{name}-{key}", (("all", "All", len(cards)), *there))
+
+
+def _ranks(found: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], Any]) -> list[int]:
+    """The place of each row in the order of a key; equal ones as they stand."""
+    places = [0] * len(found)
+    for place, row in enumerate(sorted(range(len(found)), key=lambda row: key(found[row]))):
+        places[row] = place
+    return places
+
+
+def _marks(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Words of our own that the style sheet knows."""
+    lane, match = text(row.get("lane")), _lane_of_match(row)
+    kept = (lane if lane in _LANE_MARKS else "", match if match in MATCHES else "")
+    return ("let-through" if flag(row.get("accepted")) else "held-back", *(mark for mark in kept if mark))
+
+
+def _pictures(run: RunFolder, row: Mapping[str, Any], form: Form) -> _Pictures:
+    """The panels of a pair under their titles; None for those that were not stored, but for the area."""
+    panels = pair_pixels(run.path, text(row.get("pair")))
+    found: list[tuple[str, Picture | None]] = []
     for key, words in _PANELS:
         if key in panels:
-            alt = f"{words} of pair {count}"
+            alt = words
             if key == "area":
                 alt += f": outlined in the candidate{_share(row, ', ')}; the rest is dimmed"
                 words += _share(row, ": ")
-            pictures.append((words, picture(panels[key], alt, small=small)))
+            found.append((words, picture(panels[key], alt, form)))
         elif key != "area":
-            pictures.append((words, None))
+            found.append((words, None))
+    return tuple(found)
+
+
+def _card(row: Mapping[str, Any], count: int, lane: str, pictures: _Pictures) -> PairCard:
     exact = Numbers()
     return PairCard(
         number=count,
@@ -89,7 +164,7 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
         title=text(row.get("file")) or ABSENT,
         lane=LANES.get(lane or text(row.get("lane")), "flagged"),
         fate="accepted, would be released" if flag(row.get("accepted")) else "in quarantine",
-        pictures=tuple(pictures),
+        pictures=tuple((words, _of_pair(one, count)) for words, one in pictures),
         caption=_caption(row),
         facts=(
             ("Copies", text(row.get("nearest")) or ABSENT),
@@ -99,7 +174,16 @@ def _card(run: RunFolder, row: Mapping[str, Any], count: int, lane: str, small: 
             ("Score", exact.plain(number(row.get("score")))),
             ("p-value", _p(row)),
         ),
+        marks=_marks(row),
     )
+
+
+def _of_pair(one: Picture | None, count: int) -> Picture | None:
+    """With the pair's number in what it shows."""
+    if one is None:
+        return None
+    what, colon, more = one.alt.partition(":")
+    return replace(one, alt=f"{what} of pair {count}{colon}{more}")
 
 
 def _rest(found: Sequence[Mapping[str, Any]], more: bool) -> Table:
@@ -137,8 +221,11 @@ def _share(row: Mapping[str, Any], before: str) -> str:
 
 def _match(row: Mapping[str, Any]) -> str:
     """Which way the pair matched. An exact copy has the private image's frame, wherever else the search led."""
-    lane = "framed" if text(row.get("lane")) == "exact" else text(row.get("match")).partition("-")[0]
-    return MATCHES.get(lane, "")
+    return MATCHES.get(_lane_of_match(row), "")
+
+
+def _lane_of_match(row: Mapping[str, Any]) -> str:
+    return "framed" if text(row.get("lane")) == "exact" else text(row.get("match")).partition("-")[0]
 
 
 def _transform(row: Mapping[str, Any]) -> str:
@@ -161,3 +248,11 @@ def _gravity(row: Mapping[str, Any]) -> tuple[bool, float, str]:
 
 def _scalar(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
+
+
+_ORDERS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], Any]], ...] = (
+    ("area", "Largest copied area", lambda row: -(number(row.get("copied_area")) or 0.0)),
+    ("source", "Private image", lambda row: text(row.get("nearest"))),
+    ("file", "Candidate", lambda row: text(row.get("file"))),
+)
+"""What the list can be put in the order of: a word of our own that the style sheet knows, words to show, and the key."""

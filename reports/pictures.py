@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +17,10 @@ from PIL import Image
 from reports.blocks import Picture
 from reports.runfolder import inside
 
-__all__ = ["load", "matched", "pair_pixels", "picture"]
+__all__ = ["FORMS", "Form", "fitting", "load", "matched", "pair_pixels", "picture"]
 
-LARGEST_SIDE = 256
+_MATCHED_AT = 64
+_PLACE = re.compile(r"pairs/[A-Za-z0-9_-]{1,80}")
 _MOST_PIXELS = 16_000_000
 Pixels = NDArray[np.uint8]
 
@@ -34,16 +39,38 @@ def load(folder: Path, name: str) -> Pixels | None:
         return None
 
 
-def picture(pixels: Pixels, alt: str, *, small: bool = False) -> Picture:
-    """An embedded picture, at most 256 pixels wide. `small` trades exact pixels for a tenth of the bytes."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How pictures are written: at most `side` pixels wide, exactly where `quality` is 0, else as WebP of that quality."""
+
+    side: int
+    quality: int
+
+
+FORMS = (Form(256, 0), Form(256, 90), Form(192, 85), Form(160, 80), Form(128, 75), Form(112, 70), Form(96, 60), Form(80, 50))
+"""From the best to the smallest, each of about two thirds of the bytes of the one before."""
+
+
+def picture(pixels: Pixels, alt: str, form: Form = FORMS[0]) -> Picture:
+    """An embedded picture in that form, without metadata."""
     image = Image.fromarray(pixels, mode="RGB")
-    if max(image.size) > LARGEST_SIDE:
-        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    if max(image.size) > form.side:
+        image.thumbnail((form.side, form.side), Image.Resampling.HAMMING)
     stream = io.BytesIO()
-    kind = "jpeg" if small else "png"
-    image.save(stream, format=kind, **({"quality": 88} if small else {"optimize": True}))
+    kind = "webp" if form.quality else "png"
+    image.save(stream, format=kind, **({"quality": form.quality, "method": 2} if form.quality else {"optimize": True}))
     written = base64.b64encode(stream.getvalue()).decode("ascii")
     return Picture(uri=f"data:image/{kind};base64,{written}", alt=alt, side=max(image.size))
+
+
+def fitting(some: Sequence[Pixels], count: int, room: int) -> Form:
+    """The best form in which `count` pictures like `some` take no more than `room` characters; the smallest if none does."""
+
+    def fits(form: Form) -> bool:
+        return sum(len(picture(one, "", form).uri) for one in some) * count <= room * len(some)
+
+    # By halves, since exact pictures take longest to write.
+    return FORMS[bisect_left(FORMS[:-1], True, key=fits)]
 
 
 def matched(candidate: Pixels, private: Pixels) -> tuple[Pixels, Pixels]:
@@ -66,7 +93,9 @@ def matched(candidate: Pixels, private: Pixels) -> tuple[Pixels, Pixels]:
 
 
 def _likeness(one: Pixels, other: Pixels) -> float:
-    first, second = (image.astype(np.float64).mean(axis=2) for image in (one, other))
+    # Every so many pixels are enough to tell eight views apart.
+    step = max(1, len(one) // _MATCHED_AT)
+    first, second = (image[::step, ::step].astype(np.float64).mean(axis=2) for image in (one, other))
     first, second = first - first.mean(), second - second.mean()
     return float((first * second).sum() / (np.sqrt((first**2).sum() * (second**2).sum()) + 1e-9))
 
@@ -75,9 +104,12 @@ def pair_pixels(run: Path, pair: str) -> dict[str, Pixels]:
     """The panels of one pair: candidate, private, difference, area.
 
     They lie as `pairs/0001-candidate.png` and so on, or as one strip `pairs/0001.png` of square panels in that order.
-    Where no difference is given, the private image is brought into the candidate's position and the difference worked out.
+    Nothing else is opened. Where no difference is given, the private image is brought into the candidate's position and the
+    difference worked out.
     """
     names = ("candidate", "private", "difference", "area")
+    if not _PLACE.fullmatch(pair):
+        return {}
     found = {name: load(run, f"{pair}-{name}.png") for name in names}
     panels = {name: pixels for name, pixels in found.items() if pixels is not None}
     strip = None if panels else load(run, f"{pair}.png")

@@ -220,5 +220,5 @@ def transform_words(name: str) -> str | None:
 
 def _filled(words: str, amount: str | None) -> str:
     if amount is not None:
-        return words.format(amount) if "{}" in words else words
+        return words.format(amount).replace(" %", "\u00a0%") if "{}" in words else words
     return re.sub(r" (?:×|of |at quality |by |to )?\{\}.*", "", words)

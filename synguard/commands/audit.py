@@ -8,6 +8,7 @@ import click
 
 from synguard.commands import options
 from synguard.commands.terminal import finish, print_json, progress_display
+from synguard.errors import InputError
 
 __all__ = ["COMMANDS"]
 
@@ -94,10 +95,10 @@ def audit(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["html", "md", "json"]),
+    type=click.Choice(["html", "pdf", "md", "json"]),
     default="html",
     show_default=True,
-    help="html writes a page; md and json are printed, and hold figures alone.",
+    help="html writes a page, pdf the same on A4 (extra `pdf`); md and json are printed, and hold figures alone.",
 )
 def report(run: Path, edition: str, before: Path | None, form: str) -> None:
     """Write the report of a run again, from what the run recorded. Ends with 30 where the record was changed since.
@@ -105,10 +106,11 @@ def report(run: Path, edition: str, before: Path | None, form: str) -> None:
     \b
     Example:
       synguard report runs/first --edition public
+      synguard report runs/first --edition public --format pdf
       synguard report runs/second --compare runs/first
       synguard report runs/second --compare runs/first --format md
     """
-    from reports import compare, render
+    from reports import compare, render, render_pdf
     from synguard.runs.listing import require_finished
     from synguard.runs.result import load_result
 
@@ -116,6 +118,8 @@ def report(run: Path, edition: str, before: Path | None, form: str) -> None:
         require_finished(folder)
         load_result(folder)  # nothing is reported that was not signed
     if before is not None:
+        if form == "pdf":
+            raise InputError.of("--format", "pdf, of a comparison", "html, md or json")
         changed = compare(before, run)
         if form == "html":
             click.echo(f"comparison: {changed.write(run / 'report' / 'compared.html')}")
@@ -125,6 +129,8 @@ def report(run: Path, edition: str, before: Path | None, form: str) -> None:
             print_json(changed.as_dict())
     elif form == "html":
         click.echo(f"report: {render(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
+    elif form == "pdf":
+        click.echo(f"report: {render_pdf(run, edition)}")  # type: ignore[arg-type]  # click has checked the choice
     else:
         click.echo((run / _PLAIN[form]).read_text(), nl=False)
 

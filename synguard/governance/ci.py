@@ -5,6 +5,7 @@ All leave the house more easily than a run folder does, so all are made from fig
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -111,7 +112,7 @@ def _sarif_result(check: CheckResult, policy: Policy, origin: Origin) -> dict[st
         "ruleId": check.id,
         "kind": kind,
         "level": level,
-        "message": {"text": without_names(check)},
+        "message": {"text": _sarif_text(without_names(check))},
         "locations": [
             {
                 "physicalLocation": {
@@ -123,6 +124,17 @@ def _sarif_result(check: CheckResult, policy: Policy, origin: Origin) -> dict[st
     }
 
 
+def _sarif_text(text: str) -> str:
+    """A message that no viewer makes a link of (SARIF 2.1.0, section 3.11.6: brackets), without direction signs."""
+    plain = "".join(sign for sign in text.replace("\u00a0", " ") if sign.isprintable())
+    return re.sub(r"([\\\[\]])", r"\\\1", plain)
+
+
 def _xml(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold."""
-    return "".join(c for c in text if c in "\t\n" or (ord(c) >= 0x20 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) < 0xFFFE))
+    """Without the characters that XML 1.0 cannot hold, and without those that only turn the direction of reading."""
+    held = (
+        c
+        for c in text.replace("\u00a0", " ")
+        if c in "\t\n" or (ord(c) >= 0x20 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) < 0xFFFE)
+    )
+    return "".join(c for c in held if c in "\t\n" or c.isprintable())

@@ -170,7 +170,10 @@ def conclude(
     said = evidence["memorisation"]
     said["flagged"] = sorted(said["flagged"], key=lambda entry: not entry["accepted"])
     listed = [*said["flagged"], *said["review"]]
-    evidence["review"] = picture_pairs(folder, rows, prepared, candidates, listed, config.seed)
+    attributes = [attribute.model_dump(mode="json") for attribute in config.conditions]
+    samples = [{"file": file} for file in reports.sampled_files(public_rows(rows), attributes)]
+    evidence["review"] = picture_pairs(folder, rows, prepared, candidates, listed, config.seed, samples)
+    evidence["samples"] = {"nearest": samples}
     evidence["data"] = _data_evidence(prepared, link)
     evidence["run"] = {"batches": _batches(rows)}
     if curve is not None:

@@ -25,10 +25,8 @@ from synguard.runs.prepare import Prepared
 
 __all__ = ["picture_pairs"]
 
-PICTURED = 150
-"""Pairs, flagged before those for review, of which the difference and the copied area are written as well."""
 SHOWN = 1000
-"""Pairs of which candidate and private image are written; the rest are rows, and stay open for readers."""
+"""Pairs, flagged before those for review, of which pictures are written; the rest are rows, and stay open for readers."""
 MEASURES = 30
 """Controls, and known copies. 29 found of 29 are the fewest that show, at 95 %, a reader who finds nine of ten."""
 _PANELS = ("candidate", "private", "difference", "area")
@@ -42,10 +40,12 @@ def picture_pairs(
     candidates: ImageSet,
     listed: Sequence[dict[str, Any]],
     seed: int,
+    samples: Sequence[dict[str, Any]] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """Writes the pictures, and place and digest of each into the entries of `listed`, flagged pairs first.
 
-    Returns the evidence on the measures: `controls` and `known`.
+    Likewise into those of `samples`, which name accepted images alone: each beside the private image nearest to it. Returns
+    the evidence on the measures: `controls` and `known`.
     """
     private, examined = prepared.material.private, examined_of(rows)
     originals = {file: row for row, file in enumerate(private.files)}
@@ -59,12 +59,18 @@ def picture_pairs(
     def of_candidate(file: str, nearest: int) -> _Panels:
         return _panels(candidates.pixels[places[file]], private.pixels[nearest], examined, found[file])
 
+    def beside(entries: Sequence[dict[str, Any]], letter: str) -> Iterator[tuple[dict[str, Any], str, _Panels, int]]:
+        for number, entry in enumerate(entries, start=1):
+            nearest = int(examined.nearest[found[entry["file"]]])
+            if nearest >= 0:
+                entry["nearest"] = private.files[nearest]
+                yield entry, f"{letter}{number:04d}", of_candidate(entry["file"], nearest), 2
+
     def drawn() -> Iterator[tuple[dict[str, Any], str, _Panels, int]]:
         for number, entry in enumerate(shown, start=1):
-            kept = len(_PANELS) if number <= PICTURED else 2
-            yield entry, f"{number:04d}", of_candidate(entry["file"], originals[entry["nearest"]]), kept
-        for number, entry in enumerate(controls, start=1):
-            yield entry, f"c{number:04d}", of_candidate(entry["file"], int(examined.nearest[found[entry["file"]]])), 2
+            yield entry, f"{number:04d}", of_candidate(entry["file"], originals[entry["nearest"]]), len(_PANELS)
+        yield from beside(controls, "c")
+        yield from beside(samples, "s")
         for row, entry in enumerate(known):
             yield entry, f"k{row + 1:04d}", _panels(pixels[row], private.pixels[seen.nearest[row]], seen, row), 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,10 +103,15 @@ def test_everybody_can_read_it(browser: Browser, run: Path, edition: str, scheme
 def test_the_policy_forbids_what_it_should(browser: Browser, run: Path, tmp_path: Path) -> None:
     """With a script, a style and a foreign picture put in, all three are refused, and the test can see that."""
     html = (run / "report" / "internal.html").read_text()
-    bad = '<script>document.title="owned"</script><p style="color:red">x</p><img src="http://127.0.0.1:9/x.png" alt="">'
     copy = tmp_path / "bad.html"
-    copy.write_text(html.replace("</main>", f"{bad}</main>"))
-    browser.go(copy.as_uri())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.3)
+        foreign = f"http://127.0.0.1:{listening.getsockname()[1]}/x.png"
+        bad = f'<script>document.title="owned"</script><p style="color:red">x</p><img src="{foreign}" alt="">'
+        copy.write_text(html.replace("</main>", f"{bad}</main>"))
+        browser.go(copy.as_uri())
+        with pytest.raises(TimeoutError):
+            listening.accept()
     assert "owned" not in browser.ask("document.title")
     assert sum("Content Security Policy" in said for said in browser.complaints) >= 3
     assert browser.requests == []
@@ -120,3 +126,83 @@ def test_it_prints(browser: Browser, run: Path, tmp_path: Path) -> None:
     assert len(boxes) == 1
     left, bottom, right, top = (float(x) for x in boxes.pop().split())
     assert (right - left, top - bottom) == pytest.approx((595, 842), abs=1.5), "A4 in points"
+
+
+def shown(browser: Browser) -> list[str]:
+    """Headings of the pairs that can be seen, as they stand on the page: from the top, then from the left."""
+    return list(
+        browser.ask(
+            """[...document.querySelectorAll(".pair")].filter(one => one.offsetParent)
+            .map(one => [one.offsetTop, one.offsetLeft, one.querySelector("h3").textContent])
+            .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(one => one[2])"""
+        )
+    )
+
+
+def choose(browser: Browser, value: str) -> None:
+    """With the keyboard: the group's checked radio has the focus, and an arrow moves on until it is this one."""
+    browser.ask(f"""document.querySelector('[value="{value}"]').closest("fieldset").querySelector(":checked").focus()""")
+    for _ in range(6):
+        if browser.ask("document.activeElement.value") == value:
+            return
+        browser.key("ArrowDown")
+    raise AssertionError(f"no way to {value}")
+
+
+@pytest.fixture
+def pairs(browser: Browser, tmp_path: Path) -> Browser:
+    """The page of a run whose pairs differ in everything that they can be chosen by."""
+    made = make_run("copies")
+    for i, row in enumerate(made.evidence["memorisation"]["flagged"]):
+        row |= {"copied_area": (7 * i % 15) / 15, "match": "moved" if i % 3 else "part-45", "accepted": i in (4, 9)}
+    browser.look(1280, 900)
+    browser.go(reports.render(made.write(tmp_path / "run"), "internal").as_uri())
+    return browser
+
+
+def test_pairs_are_filtered_with_the_keyboard(pairs: Browser) -> None:
+    assert len(shown(pairs)) == 15
+    choose(pairs, "let-through")
+    assert [name.partition(". ")[2] for name in shown(pairs)] == ["q00004.png", "q00009.png"]
+    choose(pairs, "part")
+    assert [name.partition(". ")[2] for name in shown(pairs)] == ["q00009.png"]
+    assert pairs.ask("getComputedStyle(document.querySelector('.shown'), '::before').content") == "counter(shown)"
+    choose(pairs, "all")
+    assert pairs.complaints == []
+
+
+def test_pairs_are_sorted_with_the_keyboard_and_read_in_that_order(pairs: Browser) -> None:
+    before = shown(pairs)
+    choose(pairs, "file")
+    after = [name.partition(". ")[2] for name in shown(pairs)]
+    assert after == sorted(after) != [name.partition(". ")[2] for name in before]
+    walked = []
+    for _ in range(16):
+        pairs.key("Tab")
+        walked.append(pairs.ask("document.activeElement.closest('.pair')?.querySelector('h3').textContent ?? ''"))
+    assert [name for name in walked if name][:15] == shown(pairs), "the focus does not go as the eye does"
+    choose(pairs, "area")
+    areas = [f"{(7 * i % 15) / 15:.3f}" for i in (int(name[-9:-4]) for name in shown(pairs))]
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_a_pair_opens_at_full_size_and_closes_with_the_keyboard(pairs: Browser) -> None:
+    width = "document.querySelector('#pair-3 img').getBoundingClientRect().width"
+    small = pairs.ask(width)
+    pairs.ask("document.querySelector('#pair-3 .zoom').focus()")
+    pairs.key("Enter")
+    assert pairs.ask("document.querySelector('#pair-3-full').matches(':popover-open')")
+    assert pairs.ask(width) > 2.5 * small
+    assert pairs.violations() == []
+    pairs.key("Escape")
+    assert not pairs.ask("document.querySelector('#pair-3-full').matches(':popover-open')")
+    assert pairs.ask(width) == small
+    assert pairs.ask("document.activeElement.className") == "zoom"
+
+
+def test_a_click_on_a_picture_opens_it(pairs: Browser) -> None:
+    pairs.ask("document.querySelector('#pair-2').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y = pairs.ask("(box => [box.x + 20, box.y + 20])(document.querySelector('#pair-2 img').getBoundingClientRect())")
+    for kind in ("mousePressed", "mouseReleased"):
+        pairs.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    assert pairs.ask("document.querySelector('#pair-2-full').matches(':popover-open')")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import itertools
 import json
 import re
 import shutil
@@ -14,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import reports
 from reports import internal, public
+from reports import pairs as pair_module
 from reports.editions import page as write
 from reports.runfolder import read_run
 from synguard.errors import InputError
@@ -171,7 +175,7 @@ def test_pairs_say_how_they_matched_and_what_was_copied(run_folder: RunFolder) -
     assert "In the same frame: unchanged; copied: 97 % of the area." in pairs  # an exact copy, wherever the search led
     assert "Copied area: 31 % of the area" in pairs
     assert "In the same frame Mirrored, turned 90 degrees 97 %" in pairs  # of the table without pictures
-    assert pairs.count("A part of it") == 2
+    assert pairs.count("A part of it") == 3, "caption, fact, and what pairs can be filtered by"
     areas = [image for image in page.all("img") if str(image["alt"]).startswith("Copied area of pair")]
     assert [str(image["alt"]).replace("\u00a0", " ") for image in areas] == [
         "Copied area of pair 2: outlined in the candidate, 31 % of the area; the rest is dimmed"
@@ -463,18 +467,80 @@ def _everywhere(made: Made, hostile: str) -> None:
     made.run["config"]["name"] = hostile
 
 
-def test_many_flagged_pairs_stay_small_and_are_all_listed(run_folder: RunFolder) -> None:
+@pytest.mark.parametrize("detailed", [False, True])
+def test_a_thousand_flagged_pairs_have_pictures_on_a_page_of_less_than_10_mb(run_folder: RunFolder, detailed: bool) -> None:
+    """Those that compress badly are smaller, and still all there."""
+    noise = np.random.default_rng(3).integers(0, 256, (64, 256, 256, 3), dtype=np.uint8)
+
     def change(made: Made) -> None:
         rows = made.evidence["memorisation"]["flagged"]
         made.evidence["memorisation"]["flagged"] = [
             {**rows[i % 15], "file": f"many-{i:04d}.png", "score": 1 - i / 2000} for i in range(1000)
         ]
+        for name, pixels, shift in zip(list(made.pictures), itertools.cycle(noise), itertools.count()):
+            if detailed and name.startswith("pairs/"):
+                made.pictures[name] = pixels // 4 + np.kron(fundus(shift), np.ones((4, 4, 1), np.uint8)) // 2
 
     path = reports.render(run_folder("copies", change), "internal")
     assert path.stat().st_size < 10_000_000
-    words = read(path.read_text()).text("pairs")
+    page = read(path.read_text())
+    words = page.text("pairs")
     assert all(f"many-{i:04d}.png" in words for i in range(1000))
-    assert "850 more, without pictures" in words
+    assert "without pictures" not in words
+    shown = {
+        str(image["src"]): image
+        for image in page.all("img")
+        if str(image["alt"]).partition(" of pair")[0] == "Private image"
+    }
+    assert len(shown) == 15
+    sides = set()
+    for uri, image in shown.items():
+        with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as written:
+            sides.add(written.width)
+            assert str(written.width) == image["width"]
+    assert len(sides) == 1
+    assert max(sides) in range(80, 160) if detailed else sides == {64}
+
+
+def test_what_the_budget_does_not_hold_is_listed(run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_module, "ROOM", 8_000)
+    page = read(reports.render(run_folder("copies"), "internal").read_text())
+    shown = [name for name, attributes in page.tags if name == "article"]
+    assert 0 < len(shown) < 15
+    assert f"{15 - len(shown)} more, without pictures" in page.text("pairs")
+    assert all(f"q{i:05d}.png" in page.text("pairs") for i in range(15))
+
+
+def test_pairs_can_be_chosen_and_put_in_order_without_a_script(run_folder: RunFolder) -> None:
+    """Each card has its place in each order, in rules of the one style sheet, and the words that filters go by."""
+
+    def change(made: Made) -> None:
+        for i, row in enumerate(made.evidence["memorisation"]["flagged"]):
+            row |= {"copied_area": (7 * i % 15) / 15, "match": "moved" if i % 3 else "part-45", "accepted": i == 4}
+
+    html = reports.render(run_folder("copies", change), "internal").read_text()
+    page = read(html)
+    cards = [attributes for name, attributes in page.tags if name == "article"]
+    style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)[0]
+    assert cards[0]["class"] == "pair let-through verified moved"
+    places = [
+        [int(place) for place in re.findall(rf"#{card['id']}{{--area:(\d+);--source:(\d+);--file:(\d+)}}", style)[0]]
+        for card in cards
+    ]
+    areas = [
+        float(share) for share in re.findall(r"Copied area ([\d.]+) % Score", page.text("pairs").replace("\u00a0", " "))
+    ]
+    ordered = [area for _, area in sorted(zip((area for area, _, _ in places), areas, strict=True))]
+    assert ordered == sorted(areas, reverse=True)
+    assert sorted(file for _, _, file in places) == list(range(15))
+    radios = [(box["name"], box["value"], "checked" in box) for box in page.all("input")]
+    assert radios[:3] == [
+        ("flagged-fate", "all", True),
+        ("flagged-fate", "let-through", False),
+        ("flagged-fate", "held-back", False),
+    ]
+    for value in {value for _, value, _ in radios} - {"all", "grave"}:
+        assert f'[value="{value}"]:checked' in style, "an option that changes nothing"
 
 
 def test_a_strip_of_panels_and_given_differences_are_taken(run_folder: RunFolder) -> None:

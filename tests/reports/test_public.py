@@ -6,19 +6,21 @@ import base64
 import io
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import reports
+from reports import blocks
 from reports.public import Disclosed, build, disclose
 from reports.runfolder import read_run
+from tests.support.lookalike import LOOKALIKE, likeness, pictures_in
 from tests.support.page import read
-from tests.support.runs import Made, fundus, png
+from tests.support.runs import Made, fundus, make_run, png
 
 RunFolder = Callable[..., Path]
 CANARY = "CANARY-7f3a9c"
@@ -226,7 +228,7 @@ def test_both_editions_have_the_same_layout(run_folder: RunFolder) -> None:
         page = read(reports.render(run, edition).read_text())
         ids[edition] = [attributes["id"] for name, attributes in page.tags if name == "section" and "id" in attributes]
     assert [name for name in ids["internal"] if name in ids["public"]] == ids["public"]
-    assert set(ids["internal"]) - set(ids["public"]) == {"pairs", "review", "data", "policy"}
+    assert set(ids["internal"]) - set(ids["public"]) == {"pairs", "review", "data", "policy", "approvals", "classes"}
 
 
 def test_unknown_metrics_and_limits_are_not_named(run_folder: RunFolder) -> None:
@@ -236,3 +238,93 @@ def test_unknown_metrics_and_limits_are_not_named(run_folder: RunFolder) -> None
     html = reports.render(run_folder("clean", change), "public").read_text()
     assert "smith" not in html.lower()
     assert "see the policy" in html
+
+
+def _turned_and_compressed(pixels: np.ndarray) -> np.ndarray:
+    """As somebody would publish a copy: mirrored, turned, smaller, brighter, compressed hard."""
+    image = Image.fromarray(np.rot90(pixels[:, ::-1], 1)).resize((48, 48), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    image.point(lambda level: min(255, round(level * 1.15 + 6))).save(stream, "jpeg", quality=45)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def _many_private(made: Made) -> None:
+    """Every private and flagged image there can be: pairs, nearest to samples, quarantine, accepted but pointed at."""
+    copies = make_run("copies", accepted=1)
+    made.pictures |= {name: pixels for name, pixels in copies.pictures.items() if name.startswith("pairs/")}
+    made.evidence["memorisation"]["review"] = copies.evidence["memorisation"]["flagged"]
+    nearest = []
+    for i, row in enumerate(made.images):
+        name = f"pairs/s{i:04d}"
+        made.pictures |= {f"{name}-candidate.png": fundus(i, i % 5), f"{name}-private.png": fundus(70_000 + i, i % 5)}
+        nearest.append({"file": row["file"], "nearest": f"patient-{i}.png", "pair": name})
+        row["memorisation.near_copy"] = False
+    made.evidence["samples"] = {"nearest": nearest}
+    made.pictures |= {f"quarantine/{i:03d}.png": fundus(80_000 + i, i % 5) for i in range(10)}
+    made.images[2]["memorisation.flagged"] = made.images[3]["memorisation.near_copy"] = True
+
+
+def _hidden(made: Made) -> list[np.ndarray]:
+    names = [name for name in made.pictures if name.endswith("-private.png") or name.startswith("quarantine")]
+    names += [name for name in made.pictures if re.fullmatch(r"pairs/\d+-candidate.png", name)]
+    names += [f"accepted/images/{made.images[i]['file']}" for i in (2, 3)]
+    return [made.pictures[name] for name in names]
+
+
+def test_no_picture_outside_looks_like_a_private_or_refused_one(run_folder: RunFolder) -> None:
+    """By their looks, not their bytes: what was resized, turned or compressed anew would be found."""
+    seen: list[Made] = []
+    run = run_folder("clean", lambda made: (_many_private(made), seen.append(made))[0])
+    hidden = _hidden(seen[0])
+    assert len(hidden) == 15 + 20 + 10 + 15 + 2
+    shown = pictures_in(reports.render(run, "public").read_text())
+    assert len(shown) == 18, "all accepted images that nothing points at"
+    assert max(likeness(one, hidden) for one in shown) < LOOKALIKE
+    inside = pictures_in(reports.render(run, "internal").read_text())
+    assert sum(likeness(one, hidden) > LOOKALIKE for one in inside) > 40, "the search finds what is there"
+
+
+def test_a_private_picture_among_the_samples_would_be_found(run_folder: RunFolder) -> None:
+    """The same search when the audit was blind: a changed private image was accepted and nothing pointed at it."""
+    seen: list[Made] = []
+
+    def change(made: Made) -> None:
+        _many_private(made)
+        leaked = _turned_and_compressed(made.pictures["pairs/0004-private.png"])
+        made.pictures[f"accepted/images/{made.images[7]['file']}"] = leaked
+        seen.append(made)
+
+    shown = pictures_in(reports.render(run_folder("clean", change), "public").read_text())
+    assert sum(likeness(one, _hidden(seen[0])) > LOOKALIKE for one in shown) == 1
+
+
+def _reachable(kind: Any, found: dict[str, type]) -> None:
+    """Every dataclass that a type can hold, by name. The samples' section holds notes and sheets alone."""
+    for inner in get_args(kind):
+        _reachable(inner, found)
+    if is_dataclass(kind) and isinstance(kind, type) and kind.__name__ not in found:
+        found[kind.__name__] = kind
+        for item in get_type_hints(kind).values():
+            if kind is blocks.Section and get_origin(item) is tuple:
+                item = blocks.Note | blocks.Samples
+            _reachable(item, found)
+
+
+def test_every_field_that_may_leave_is_documented() -> None:
+    found: dict[str, type] = {}
+    _reachable(Disclosed, found)
+    there = {f"{name}.{item.name}" for name, kind in found.items() for item in fields(kind)}
+    text = (Path(__file__).parents[2] / "docs" / "public-edition.md").read_text()
+    rows = re.findall(r"^\| `([A-Za-z]+\.[a-z_]+)` \| (\S.*) \| (\S.*) \|$", text, re.MULTILINE)
+    documented = [name for name, _, _ in rows]
+    assert len(documented) == len(set(documented))
+    assert set(documented) == there
+
+
+def test_the_samples_section_outside_holds_notes_and_sheets_alone(run_folder: RunFolder) -> None:
+    for kind in ("clean", "copies"):
+        samples = disclose(read_run(run_folder(kind, _many_private))).samples
+        assert {type(block) for block in samples.blocks} <= {blocks.Note, blocks.Samples}
+        for block in samples.blocks:
+            if isinstance(block, blocks.Samples):
+                assert all(one.nearest is None and one.name == "" for row in block.rows for one in row.samples)

@@ -29,6 +29,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--hide-scrollbars",  # else a window of 390 has a page of 375
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
@@ -45,7 +46,7 @@ _NO_NETWORK = ("about", "blob", "data", "file")
 
 class Browser:
     """One page. `complaints` are console messages of warnings and errors, and uncaught exceptions; `requests` all that was
-    asked of a network.
+    asked of a network, whether or not it answered. What the page's own policy stopped was never asked.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], out: int, back: int) -> None:
@@ -53,6 +54,7 @@ class Browser:
         self._number, self._rest = 0, b""
         self.complaints: list[str] = []
         self.requests: list[str] = []
+        self._asked: dict[str, str] = {}
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -155,6 +157,9 @@ class Browser:
         asked = said["request"]["url"] if event.get("method") == "Network.requestWillBeSent" else ""
         if asked and asked.partition(":")[0] not in _NO_NETWORK:
             self.requests.append(asked)
+            self._asked[said["requestId"]] = asked
+        if event.get("method") == "Network.loadingFailed" and said.get("blockedReason") == "csp":
+            self.requests.remove(self._asked[said["requestId"]])
         if event.get("method") == "Runtime.consoleAPICalled" and said["type"] in ("warning", "error", "assert"):
             self.complaints.append(json.dumps(said["args"]))
         if event.get("method") == "Runtime.exceptionThrown":

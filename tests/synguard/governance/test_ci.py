@@ -141,3 +141,27 @@ def test_all_are_written_owner_only(tmp_path, decision, policy):
         ("junit.xml", "results.sarif", "summary.md"), 0o600
     )
     assert json.loads((tmp_path / "results.sarif").read_bytes())["version"] == "2.1.0"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '"><img src=x onerror=alert(1)>',
+        "\u202egnp.exe\u202c",
+        "a" * 300,
+        "[free](https://evil.example) {0}",
+        "=HYPERLINK(1)",
+    ],
+)
+def test_hostile_names_of_classes_stay_text_in_every_file(decision, policy, hostile, tmp_path):
+    odd = replace(decision.checks[0], status="fail", group=hostile, reason=f"{hostile}: too many")
+    write_ci(tmp_path, replace(decision, checks=(odd,)), policy)
+    case = Xml.parse(tmp_path / "junit.xml").find(".//testcase")
+    assert case is not None
+    assert [child.tag for child in case] == ["failure"]
+    result = json.loads((tmp_path / "results.sarif").read_text())["runs"][0]["results"][0]
+    summary_row = (tmp_path / "summary.md").read_text()
+    for text in (case.get("name"), result["message"]["text"], summary_row):
+        assert not set("\u202e\u202c") & set(text)
+        assert not re.search(r"(?<!\\)\[[^\]]*[^\\]\]\(", text) or text is case.get("name"), "a viewer would show a link"
+    assert "<img" not in summary_row

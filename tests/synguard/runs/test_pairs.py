@@ -48,7 +48,7 @@ def run(prepared: Any, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return folder
 
 
-def written(folder: RunFolder, prepared: Any) -> dict[str, Any]:
+def written(folder: RunFolder, prepared: Any, samples: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     candidates = image_set(MADE, "made")
     batch = Batch(
         files=candidates.files,
@@ -63,7 +63,7 @@ def written(folder: RunFolder, prepared: Any) -> dict[str, Any]:
     accepted = rows["accepted"].to_numpy(dtype=bool)
     said = summarise(examined_of(rows), accepted, memorisation.planted(), memorisation, rows["file"].tolist()).evidence
     listed = [*said["flagged"], *said["review"]]
-    measures = picture_pairs(folder, rows, prepared, candidates, listed, 7)
+    measures = picture_pairs(folder, rows, prepared, candidates, listed, 7, samples or [])
     evidence = {"memorisation": {name: said[name] for name in ("flagged", "review")}, "review": measures}
     (folder.path / "evidence.json").write_bytes(canonical(evidence))
     return evidence
@@ -110,13 +110,24 @@ def test_the_same_run_measures_readers_on_the_same_pairs(run: RunFolder, prepare
     assert read_pairs(tmp_path) == read_pairs(run.path)
 
 
-def test_beyond_a_number_only_what_readers_need_is_written(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs_module, "PICTURED", 1)
+def test_samples_stand_beside_the_private_image_nearest_to_each(prepared: Any, tmp_path: Path):
+    samples: list[dict[str, Any]] = [{"file": file} for file in image_set(MADE, "made").files[:5]]
+    written(RunFolder(tmp_path), prepared, samples)
+    assert [sample["nearest"] for sample in samples[:3]] == list(prepared.material.private.files[:3])
+    for sample in samples:
+        panels = sorted(path.name for path in (tmp_path / "pairs").glob(f"{Path(sample['pair']).name}-*.png"))
+        assert [name.partition("-")[2] for name in panels] == ["candidate.png", "private.png"]
+    assert {pair.kind for pair in read_pairs(tmp_path)} == {"flagged", "known", "control"}, (
+        "readers are not asked about them"
+    )
+
+
+def test_beyond_a_number_no_pictures_are_written(prepared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pairs_module, "SHOWN", 2)
     monkeypatch.setattr(pairs_module, "MEASURES", 4)
     written(RunFolder(tmp_path), prepared)
     assert len(list((tmp_path / "pairs").glob("0*-candidate.png"))) == 2
-    assert len(list((tmp_path / "pairs").glob("0*-area.png"))) == 1
+    assert len(list((tmp_path / "pairs").glob("0*-area.png"))) == 2
     pairs = read_pairs(tmp_path)
     assert [pair.kind for pair in pairs].count("known") == 4
     assert any(pair.kind == "flagged" and not pair.digest for pair in pairs), "what has no picture stays, and stays open"
