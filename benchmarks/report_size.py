@@ -75,6 +75,7 @@ def write_run(folder: Path, candidates: int, flagged: int, side: int) -> None:
         }
     ).to_dict("records")
     made.write(folder)
+    # Written as a run writes them.
     for i in range(flagged):
         candidate, private = enlarged(i, side), enlarged(i + 100_000, side)
         apart = np.abs(candidate.astype(int) - private).astype(np.uint8)
@@ -83,11 +84,11 @@ def write_run(folder: Path, candidates: int, flagged: int, side: int) -> None:
         ):
             place = folder / "pairs" / f"{i + 1:04d}-{name}.png"
             place.parent.mkdir(exist_ok=True)
-            Image.fromarray(pixels).save(place, compress_level=1)
+            Image.fromarray(pixels).save(place, compress_level=6)
     for i in range(flagged, min(flagged + 400, candidates)):
         place = folder / "accepted" / "images" / f"{i:06d}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(enlarged(i, side)).save(place, compress_level=1)
+        Image.fromarray(enlarged(i, side)).save(place, compress_level=6)
 
 
 def render(folder: Path) -> list[dict[str, float | str]]:
