@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import secrets
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,6 +20,7 @@ from reports.numbers import Numbers
 from reports.overview import audits_with_evidence, headline, limits_of_claim, link_unverified, not_tested, overview, tested
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
+from synguard.governance.files import write_private
 
 __all__ = ["Edition", "environment", "page", "render", "style_sheet", "summary", "write"]
 
@@ -129,13 +128,4 @@ def _plain(line: str) -> str:
 def write(target: Path, content: str | bytes) -> None:
     """Whole or not at all, and owner-only from its first byte."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    half = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    try:
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8") if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        half.replace(target)
-    finally:
-        half.unlink(missing_ok=True)
+    write_private(target, content.encode("utf-8") if isinstance(content, str) else content)
