@@ -17,7 +17,16 @@ from reports.blocks import Pairs
 from reports.checks import check_facts, metric_facts
 from reports.evidence import copies
 from reports.numbers import Numbers
-from reports.overview import audits_with_evidence, headline, limits_of_claim, link_unverified, not_tested, overview, tested
+from reports.overview import (
+    audits_with_evidence,
+    headline,
+    limits_of_claim,
+    link_unverified,
+    next_step,
+    not_tested,
+    overview,
+    tested,
+)
 from reports.runfolder import read_run
 from reports.wording import SIGNS, STATUS_WORDS, VERDICT_WORDS
 from synguard.governance.files import write_private
@@ -105,6 +114,7 @@ def summary(run: Path) -> str:
     lines = [
         f"{SIGNS[view.status]} {VERDICT_WORDS[view.status].upper()} (exit code {view.exit_code})",
         headline(view, checks, exact),
+        next_step(view),
     ]
     lines += [
         f"  {SIGNS[check.status]} {check.reason}"
@@ -112,7 +122,7 @@ def summary(run: Path) -> str:
         if check.status not in {"pass", "waived"} and check.reason
     ]
     for title, items in (
-        ("Tested", tested(metrics, audits, view, exact)),
+        ("Tested", tuple(item.words for item in tested(metrics, audits, view, exact))),
         ("Not tested", not_tested(metrics, audits)),
         ("Limits of the claim", limits_of_claim(view, exact)),
     ):

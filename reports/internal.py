@@ -16,10 +16,12 @@ from reports.governed import approval_section, policy_section
 from reports.numbers import Numbers
 from reports.outliers import class_section
 from reports.overview import (
+    Tested,
     audits_with_evidence,
     headline,
     limits_of_claim,
     link_unverified,
+    next_step,
     not_tested,
     overview,
     tested,
@@ -31,6 +33,7 @@ from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text,
 from reports.samples import sample_section
 from reports.study import study_section
 from reports.wording import with_titles
+from synguard.results import Decision
 
 __all__ = ["InternalView", "build"]
 
@@ -44,8 +47,9 @@ class InternalView:
     status: str
     headline: str
     reasons: tuple[str, ...]
+    next_step: str
     tiles: tuple[Tile, ...]
-    tested: tuple[str, ...]
+    tested: tuple[Tested, ...]
     not_tested: tuple[str, ...]
     limits: tuple[str, ...]
     stamp: tuple[tuple[str, str], ...]
@@ -71,7 +75,8 @@ def build(run: RunFolder) -> InternalView:
         title=text(mapping(run.run.get("config")).get("name")) or text(run.run.get("id")) or "run",
         status=run.decision.status,
         headline=headline(view, checks, exact),
-        reasons=tuple(dict.fromkeys(with_titles(reason) for reason in run.decision.reasons)),
+        reasons=_reasons(run.decision),
+        next_step=next_step(view),
         tiles=tiles(metrics, view, exact),
         tested=tested(metrics, audits, view, exact),
         not_tested=not_tested(metrics, audits),
@@ -99,6 +104,13 @@ def build(run: RunFolder) -> InternalView:
             _reproduction(run),
         ),
     )
+
+
+def _reasons(decision: Decision) -> tuple[str, ...]:
+    """The decision's reasons, each once; those that stop nothing are called warnings."""
+    warned = tuple(check.reason for check in decision.checks if check.status == "warn" and check.reason)
+    found = dict.fromkeys(decision.reasons)
+    return tuple(f"{'Warning: ' if reason.endswith(warned) else ''}{with_titles(reason)}" for reason in found)
 
 
 def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:

@@ -15,10 +15,12 @@ from reports.wording import STANDING_LIMITS, STATE_WORDS, metric_title
 
 __all__ = [
     "Overview",
+    "Tested",
     "audits_with_evidence",
     "headline",
     "limits_of_claim",
     "link_unverified",
+    "next_step",
     "not_tested",
     "overview",
     "tested",
@@ -32,10 +34,19 @@ _LATER = (
 _AUDITS = (
     ("memorisation", "Copies of private images"),
     ("membership", "Membership inference"),
-    ("disclosure", "Disclosure risks per patient: singling out, linkability, inference"),
+    ("disclosure", "Disclosure risks per patient"),
     ("labels", "Labels: asked against read"),
     ("fidelity", "Fidelity against real images"),
 )
+_RISKS = ("singling out", "linkability", "inference")
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """An audit that was made; not `sound` where it came to no figure that can be relied on."""
+
+    words: str
+    sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,26 @@ def _some(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview, numbers: Numbers) -> tuple[str, ...]:
+def next_step(view: Overview) -> str:
+    """What whoever reads the verdict does with it."""
+    if view.status in {"pass", "warn"}:
+        return "Next: those whom the policy asks to sign read the limits of the claim, then sign off or refuse."
+    if view.status == "error":
+        then = "See why the audit did not finish, and resume it."
+    elif view.status == "fail" and view.copies:
+        then = "To take the copies out is not enough, since the generator makes them: change its training, not the limits."
+    elif view.status == "fail":
+        then = "The checks below say what failed: change the generator or its training, not the limits."
+    elif view.overlapping:
+        then = "Take the private images out of the holdout, and audit again."
+    elif view.split_invalid:
+        then = "Take a holdout of the same source as the private set, best by a random split of patients, and audit again."
+    else:
+        then = "The checks below say what evidence they lacked: get it, and audit again."
+    return f"Next: nothing of this run may leave. {then}"
+
+
+def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview, numbers: Numbers) -> tuple[Tested, ...]:
     """What was tested, one line an audit, with what came of it where that was no figure."""
     measured = {m.name.partition(".")[0] for m in metrics if m.state != "not_tested"} | set(audits)
     found = []
@@ -133,18 +163,22 @@ def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview,
         if key not in measured:
             continue
         states = {m.state for m in metrics if m.name.startswith(f"{key}.")}
+        but = ""
         if key == "memorisation" and view.examined:
             words = f"{words}: every one of {numbers.count(view.examined)} candidates"
-        elif key == "membership" and view.split_invalid:
-            words = f"{words}, but the comparison is not valid"
+        elif key == "disclosure":
+            left_out = {m.name.partition(".")[2].replace("_", " ") for m in metrics if m.state == "not_tested"}
+            words = f"{words}: {', '.join(risk for risk in _RISKS if risk not in left_out)}"
+        if key == "membership" and view.split_invalid:
+            but = ", but the comparison is not valid"
         elif states and states <= {"insufficient", "error"}:
-            words = f"{words}, but {'too few images to tell' if 'insufficient' in states else 'it did not finish'}"
-        found.append(words)
+            but = f", but {'too few images to tell' if 'insufficient' in states else 'it did not finish'}"
+        found.append(Tested(words + but, sound=not but))
     if "memorisation" in audits:
-        found.append("The audit's own sight, on copies planted by itself")
+        found.append(Tested("The audit's own sight, on copies planted by itself"))
     if any(m.name.startswith("memorisation.autoencoder.") and m.state != "not_tested" for m in metrics):
-        found.append("What the model's autoencoder remembers")
-    return (*found, *(words for key, words in _LATER if key in measured))
+        found.append(Tested("What the model's autoencoder remembers"))
+    return (*found, *(Tested(words) for key, words in _LATER if key in measured))
 
 
 def not_tested(metrics: Sequence[MetricFact], audits: Sequence[str]) -> tuple[str, ...]:
@@ -206,7 +240,7 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
     if view.minimum_copies is not None:
         power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
         words = f"{power} copy" if power == "1" else f"{power} copies"
-        found.append(Tile("Smallest leak seen", words, "seen with 95\u00a0% probability"))
+        found.append(Tile("Smallest leak in sight", words, "would be seen with 95\u00a0% probability"))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),

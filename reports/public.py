@@ -15,10 +15,12 @@ from reports.blocks import Facts, Note, Section, Table, Tile
 from reports.checks import CheckFact, MetricFact, check_facts, checks_table, metric_facts
 from reports.numbers import Numbers
 from reports.overview import (
+    Tested,
     audits_with_evidence,
     headline,
     limits_of_claim,
     link_unverified,
+    next_step,
     not_tested,
     overview,
     tested,
@@ -64,8 +66,9 @@ class PublicView:
     status: str
     headline: str
     reasons: tuple[str, ...]
+    next_step: str
     tiles: tuple[Tile, ...]
-    tested: tuple[str, ...]
+    tested: tuple[Tested, ...]
     not_tested: tuple[str, ...]
     limits: tuple[str, ...]
     stamp: tuple[tuple[str, str], ...]
@@ -119,6 +122,7 @@ def build(allowed: Disclosed) -> PublicView:
         status=allowed.status,
         headline=headline(view, allowed.checks, coarse),
         reasons=tuple(dict.fromkeys(said))[:6],
+        next_step=next_step(view),
         tiles=tiles(allowed.metrics, view, coarse),
         tested=tested(allowed.metrics, allowed.audits, view, coarse),
         not_tested=not_tested(allowed.metrics, allowed.audits),

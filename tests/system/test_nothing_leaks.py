@@ -1,10 +1,11 @@
-"""Marks planted in every input of a run (ids, paths, EXIF, comments, seeds, thumbnails) reach no byte of a release."""
+"""Marks planted in every input of a run (ids, paths, EXIF, comments, seeds, thumbnails) reach no byte of what leaves it."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import io
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from synguard.release.documents import Details
 from synguard.release.layouts import LAYOUTS
 from synguard.release.make import release
 from tests.support.governed import APPROVERS, key, trust
+from tests.support.lookalike import LOOKALIKE, likeness, pictures_in
 
 pytestmark = pytest.mark.system
 
@@ -124,6 +126,25 @@ def test_no_mark_reaches_a_release(world: tuple[Path, list[bytes]], tmp_path: Pa
     blob = b"\n".join(readings(tmp_path / "out"))
     found = [mark for mark in marks for form in (mark, *in_base64(mark)) if form in blob]
     assert found == []
+
+
+def test_no_mark_and_no_likeness_reaches_the_public_edition(world: tuple[Path, list[bytes]]):
+    """Neither in its bytes nor in the pictures it holds, and none of these looks like a private image."""
+    folder, marks = world
+    html = (folder / "run" / "report" / "public.html").read_text()
+    shown = pictures_in(html)
+    assert shown, "a release that passes is shown"
+    blob = b"\n".join([html.encode(), *embedded(html), *(pixels.tobytes() for pixels in shown)])
+    assert [mark for mark in marks for form in (mark, *in_base64(mark)) if form in blob] == []
+    private = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((folder / "private").rglob("*.png"))]
+    assert max(likeness(one, private) for one in shown) < LOOKALIKE
+    # The search finds one that is there.
+    assert likeness(np.rot90(private[0]), private) > LOOKALIKE
+
+
+def embedded(html: str) -> list[bytes]:
+    """What a page holds in base64, as bytes."""
+    return [base64.b64decode(data) for data in re.findall(r";base64,([A-Za-z0-9+/=]+)", html)]
 
 
 def test_the_marks_would_be_seen(world: tuple[Path, list[bytes]]):
