@@ -65,7 +65,14 @@ def test_a_region_that_the_map_does_not_cover_is_no_evidence():
 
 
 def test_flat_images_are_no_evidence():
-    flat = np.full((2, 64, 64, 3), 120, np.uint8)
-    found = evidence(flat, textures(2, 6, 64))
-    assert torch.isfinite(found.whole).all()
-    assert found.whole[:, 1].abs().max() < 0.05
+    greys = (0, 1, 37, 120, 200, 250, 255)
+    flat = np.stack([np.full((64, 64, 3), grey, np.uint8) for grey in greys])
+    for found in (evidence(flat, textures(len(flat), 6, 64)), evidence(textures(len(flat), 6, 64), flat)):
+        assert torch.isfinite(found.whole).all()
+        assert (found.whole[:, :3] == 0).all()
+
+
+def test_one_level_of_blue_in_one_pixel_is_more_than_rounding():
+    nearly = np.full((1, 64, 64, 3), 120, np.uint8)
+    nearly[0, 30, 30, 2] += 1
+    assert (evidence(nearly, textures(1, 6, 64)).whole[:, :3] != 0).all()

@@ -362,7 +362,7 @@ def for_nothing(_, folder):
 
 
 BAD = {
-    absent: "c2pa.key: found no file",
+    absent: "c2pa.key: found No such file",
     no_chain: "c2pa.pem: found no certificates",
     readable: "c2pa.key: found a key that others can reach",
     of_another: "c2pa.pem: found a first certificate of another key",
