@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
 DATA := $(if $(SYNGUARD_TEST_DATA),$(SYNGUARD_TEST_DATA),$(wildcard ../shared/data))
 
-.PHONY: demo test test-system lint format bench pictures clean
+.PHONY: demo test units test-system lint format bench pictures clean
 
 # Not compiled ahead: of 19,000 modules a few thousand are ever imported, and Python compiles those by itself.
 $(STAMP): pyproject.toml constraints.txt
@@ -29,7 +29,11 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint
+# Types are checked beside the first tests: mypy and pip keep one core busy, the tests want two.
+test: $(STAMP)
+	$(MAKE) --no-print-directory -j2 lint units
+
+units: $(STAMP)
 	$(PYTEST) -m 'not system'
 
 # Debian packages, a real browser and the long truth tables. A skip counts as a failure here.

@@ -29,7 +29,7 @@ generator:
   autoencoder: {steps: 40, widths: [8, 16]}
   denoiser: {steps: 60, widths: [32, 48], batch_size: 32}
   sampling: {steps: 4, batch_size: 20}
-  curve: {enabled: true, every: 20, real: 40, images: 20}
+  curve: {enabled: true, every: 30, real: 40, images: 20}
 release: {images: 80}
 audits:
   memorisation: {planted_per_transform: 10}
@@ -95,8 +95,8 @@ def kill_and_resume(world: Path, name: str, points: Sequence[str]) -> None:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all runs of one seed: an unbroken one, and those that were killed, each several times."""
     folder = tmp_path_factory.mktemp("resume")
-    write_phantoms(folder / "private", patients=120, images_per_patient=2, size=32, seed=3)
-    write_phantoms(folder / "holdout", patients=120, images_per_patient=2, size=32, seed=3, first_patient=120)
+    write_phantoms(folder / "private", patients=80, images_per_patient=2, size=32, seed=3)
+    write_phantoms(folder / "holdout", patients=80, images_per_patient=2, size=32, seed=3, first_patient=80)
     (folder / "synguard.yaml").write_text(CONFIG)
     killed = [partial(kill_and_resume, folder, name, points) for name, points in KILLED.items()]
     side_by_side([partial(run, folder, "unbroken"), *killed])
