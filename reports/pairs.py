@@ -32,6 +32,7 @@ _FILTERS = (
     ("lane", "Finding", tuple((lane, LANES[lane][:1].upper() + LANES[lane][1:]) for lane in _LANE_MARKS)),
     ("match", "Matched", tuple((match, words[:1].upper() + words[1:]) for match, words in MATCHES.items())),
 )
+_VIEWS = (("beside", "Side by side", None), ("over", "One over the other", None))
 _AS_GIVEN = ("grave", "Gravest first", None)
 
 
@@ -108,12 +109,13 @@ def _pairs(run: RunFolder, found: Sequence[Mapping[str, Any]], start: int, lane:
     left = [row for row in found if id(row) not in there]
     name = lane or "flagged"
     rest = _rest(left, bool(cards)) if left else None
+    view = Choice("Pictures", f"{name}-view", _VIEWS)
     if len(cards) < _FEWEST_TO_CHOOSE:
-        return Pairs(tuple(cards), rest)
+        return Pairs(tuple(cards), rest, (view,) if cards else ())
     ranks = zip(*(_ranks(shown, key) for _, _, key in _ORDERS), strict=True)
     ranked = tuple(replace(card, ranks=place) for card, place in zip(cards, ranks, strict=True))
     order = Choice("Order", f"{name}-order", (_AS_GIVEN, *((value, words, None) for value, words, _ in _ORDERS)))
-    return Pairs(ranked, rest, (*_filters(name, cards), order), tuple(value for value, _, _ in _ORDERS))
+    return Pairs(ranked, rest, (*_filters(name, cards), order, view), tuple(value for value, _, _ in _ORDERS))
 
 
 def _filters(name: str, cards: Sequence[PairCard]) -> Iterable[Choice]:
