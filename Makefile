@@ -49,7 +49,6 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/clean_pass_chance.py
 	$(BIN)/python benchmarks/audit_speed.py
 	$(BIN)/python benchmarks/report_size.py
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/planted_copies.py
 
 clean:

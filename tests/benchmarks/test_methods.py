@@ -30,17 +30,9 @@ def material() -> Material:
     return Material(photographs(60, 1), photographs(70, 2), photographs(40, 3), seed=0)
 
 
-def needed(fit):
-    if fit is fit_phash:
-        pytest.importorskip("imagehash", reason="the extra bench is not installed")
-    if fit in (fit_pdq, fit_pdq_views):
-        pytest.importorskip("pdqhash", reason="the extra bench is not installed")
-    return fit
-
-
 @pytest.mark.parametrize("fit", ALL)
 def test_an_image_itself_is_found_and_scores_more_than_an_unseen_one(fit, material: Material):
-    search = needed(fit)(material)
+    search = fit(material)
     same, unseen = search.query(material.index.pixels), search.query(material.calibration.pixels)
     assert same.nearest.tolist() == list(range(len(material.index)))
     assert same.score.min() > unseen.score.max()
@@ -51,7 +43,7 @@ def test_an_image_itself_is_found_and_scores_more_than_an_unseen_one(fit, materi
 @pytest.mark.parametrize("fit", ALL)
 def test_a_patient_left_out_is_never_the_answer(fit, material: Material):
     index = material.index
-    found = needed(fit)(material).query(index.pixels, index.patient)
+    found = fit(material).query(index.pixels, index.patient)
     assert (index.patient[found.nearest] != index.patient).all()
     assert np.isfinite(found.score).all()
 
@@ -67,7 +59,7 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(fit, material: Material
 
 @pytest.mark.parametrize(("fit", "found"), [(fit_correlation, True), (fit_pdq_views, True), (fit_distance, False)])
 def test_mirrored_and_turned_images_are_found_by_views_alone(fit, found: bool, material: Material):
-    search = needed(fit)(material)
+    search = fit(material)
     limit = search.query(material.calibration.pixels).score.max()
     for pixels in (material.index.pixels[:, :, ::-1], np.rot90(material.index.pixels, 1, (1, 2))):
         answer = search.query(np.ascontiguousarray(pixels))

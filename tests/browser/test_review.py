@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from synguard.review.queue import read_pairs
 from synguard.review.summary import summarise
 from tests.support.chromium import Browser, chromium
 from tests.support.cli import environment
+from tests.support.pages import reading
 from tests.support.reviewed import ASKS_READERS, RUN, digests, reviewed_run
 
 pytestmark = pytest.mark.system
@@ -36,24 +36,6 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     with chromium(tmp_path / "profile") as found:
         found.look(1280, 900)
         yield found
-
-
-@contextmanager
-def reviewing(run: Path, ledger: Ledger, reviewer: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command, and the link that it printed."""
-    command = [sys.executable, "-m", "synguard", "review", str(run), "--reviewer", reviewer]
-    command += ["--ledger", str(ledger.place.file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(1))
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "http://127.0.0.1:" in line, process.stderr and process.stderr.read()
-        yield process, line.split()[-1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-        process.stdout.close()
-        process.stderr.close()  # type: ignore[union-attr]
 
 
 def verdicts(ledger: Ledger, reviewer: str) -> list[str]:
@@ -91,7 +73,7 @@ def read_all(browser: Browser, key: str, reason: str = "") -> int:
 
 def test_a_whole_session_by_keyboard(tmp_path: Path, ledger: Ledger, browser: Browser):
     run = reviewed_run(tmp_path / "run", ledger)
-    with reviewing(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann") as (_, link):
         browser.go(link)
         assert browser.ask("location.search") == "", "the token stays in the address"
         assert browser.ask("document.querySelector('#pair h1').textContent") == "Pair 1 of 8"
@@ -141,7 +123,7 @@ def test_a_whole_session_by_keyboard(tmp_path: Path, ledger: Ledger, browser: Br
 def test_tab_and_enter_alone(tmp_path: Path, ledger: Ledger, browser: Browser):
     """Without single keys, as for somebody whose own tools use them."""
     run = reviewed_run(tmp_path / "run", ledger)
-    with reviewing(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann") as (_, link):
         browser.go(link)
         for target in ("help-button", "keys"):
             tab_to(browser, f"document.activeElement.id === '{target}'")
@@ -164,7 +146,7 @@ def tab_to(browser: Browser, condition: str) -> None:
 
 def test_it_goes_on_after_a_kill(tmp_path: Path, ledger: Ledger, browser: Browser):
     run = reviewed_run(tmp_path / "run", ledger)
-    with reviewing(run, ledger, "ann") as (process, link):
+    with reading(run, ledger, "ann") as (process, link):
         browser.go(link)
         for _ in range(3):
             answer(browser, "3")
@@ -175,7 +157,7 @@ def test_it_goes_on_after_a_kill(tmp_path: Path, ledger: Ledger, browser: Browse
         browser.wait("document.querySelector('.problem').textContent.startsWith('Not recorded')")
         assert browser.ask("document.querySelector('#pair h1').textContent") == "Pair 4 of 8", "it is shown again"
     assert verdicts(ledger, "ann") == ["alike by chance"] * 3
-    with reviewing(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann") as (_, link):
         browser.go(link)
         assert browser.ask("document.querySelector('#pair h1').textContent") == "Pair 4 of 8"
         assert read_all(browser, "4") == 5
@@ -188,7 +170,7 @@ def test_two_readers_and_a_conflict(tmp_path: Path, ledger: Ledger, browser: Bro
     """The second is as blind as the first; where they differ a third decides; then the gate does."""
     run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS)
     for reader, key, reason in (("ann", "1", "one disc"), ("bob", "3", ""), ("cleo", "3", "")):
-        with reviewing(run, ledger, reader) as (_, link):
+        with reading(run, ledger, reader) as (_, link):
             browser.go(link)
             assert browser.ask("document.querySelector('#pair h1').textContent") == "Pair 1 of 8"
             assert read_all(browser, key, reason) == 8
@@ -209,7 +191,7 @@ def test_two_readers_and_a_conflict(tmp_path: Path, ledger: Ledger, browser: Bro
 def test_the_next_pair_is_there_in_100_ms(tmp_path: Path, ledger: Ledger, browser: Browser):
     """From the key to the frame in which all pictures of the next pair are drawn, 512 pixels a side, 40 pairs."""
     run = reviewed_run(tmp_path / "run", ledger, review=20, known=10, controls=10, enlarged=8)
-    with reviewing(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann") as (_, link):
         browser.go(link)
         browser.ask("""
         window.times = [];
@@ -236,7 +218,7 @@ def test_the_next_pair_is_there_in_100_ms(tmp_path: Path, ledger: Ledger, browse
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 800)])
 def test_it_is_accessible(tmp_path: Path, ledger: Ledger, browser: Browser, scheme: str, width: int, height: int):
     run = reviewed_run(tmp_path / "run", ledger, name=HOSTILE, review=1, known=1, controls=0)
-    with reviewing(run, ledger, HOSTILE) as (_, link):
+    with reading(run, ledger, HOSTILE) as (_, link):
         browser.look(width, height, scheme)
         browser.go(link)
         picture = tmp_path / "page.png"

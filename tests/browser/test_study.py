@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,8 @@ from synguard.governance.ledger import Ledger
 from synguard.review.study.answers import KIND
 from synguard.runs.study import open_study
 from tests.support.chromium import Browser, chromium
-from tests.support.cli import Outcome, environment, synguard
+from tests.support.cli import Outcome, synguard
+from tests.support.pages import reading
 from tests.support.studied import GRADES, HOSTILE, RUN, studied_run
 
 pytestmark = pytest.mark.system
@@ -41,24 +39,6 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 def study(run: Path, ledger: Ledger, *arguments: object) -> Outcome:
     return synguard("review", run, "--study", "--ledger", ledger.place.file, *arguments, threads=1)
-
-
-@contextmanager
-def reading(run: Path, ledger: Ledger, reviewer: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command, and the link that it printed."""
-    command = [sys.executable, "-m", "synguard", "review", str(run), "--study", "--reviewer", reviewer]
-    command += ["--ledger", str(ledger.place.file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(1))
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "http://127.0.0.1:" in line, process.stderr and process.stderr.read()
-        yield process, line.split()[-1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-        process.stdout.close()
-        process.stderr.close()  # type: ignore[union-attr]
 
 
 def answer(browser: Browser, *keys: str) -> None:
@@ -92,7 +72,7 @@ def test_a_whole_study(tmp_path: Path, ledger: Ledger, browser: Browser):
     changed = study(run, ledger, "--study-images", 6, "--readers", 2, "--margin", 0.3)
     assert changed.code == 30
     assert changed.stderr.count("\n") == 1
-    with reading(run, ledger, "ann") as (process, link):
+    with reading(run, ledger, "ann", "--study") as (process, link):
         browser.go(link)
         assert browser.ask("location.search") == "", "the token stays in the address"
         assert browser.ask(HEADING) == "Image 1 of 12"
@@ -141,7 +121,7 @@ def test_a_whole_study(tmp_path: Path, ledger: Ledger, browser: Browser):
         assert browser.ask(CHECKED) == ["real", "3"], "what was said is still there"
     assert len(said(ledger, "ann")) == 4
     browser.complaints.clear()
-    with reading(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann", "--study") as (_, link):
         browser.go(link)
         assert browser.ask(HEADING) == "Image 3 of 12"
         for number in range(10):
@@ -188,7 +168,7 @@ def test_tab_and_enter_alone(tmp_path: Path, ledger: Ledger, browser: Browser):
     """Without single keys, as for somebody whose own tools use them."""
     run = studied_run(tmp_path / "world", ledger)
     assert study(run, ledger, "--study-images", 5, "--margin", 0.2).code == 0
-    with reading(run, ledger, "ann") as (_, link):
+    with reading(run, ledger, "ann", "--study") as (_, link):
         browser.go(link)
         tab_to(browser, "document.activeElement.id === 'help-button'")
         browser.key("Enter")
@@ -220,7 +200,7 @@ def tab_to(browser: Browser, condition: str) -> None:
 def test_it_is_accessible(tmp_path: Path, ledger: Ledger, browser: Browser, scheme: str, width: int, height: int):
     run = studied_run(tmp_path / "world", ledger, name=HOSTILE, attribute=HOSTILE, levels=(HOSTILE, "mild"))
     assert study(run, ledger, "--study-images", 5, "--margin", 0.2).code == 0
-    with reading(run, ledger, HOSTILE) as (_, link):
+    with reading(run, ledger, HOSTILE, "--study") as (_, link):
         browser.look(width, height, scheme)
         browser.go(link)
         picture = tmp_path / "page.png"

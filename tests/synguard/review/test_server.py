@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import unescape
@@ -19,6 +18,7 @@ from synguard.governance.ledger import Ledger
 from synguard.review import server
 from synguard.review.session import Session
 from tests.support.page import read
+from tests.support.pages import in_thread
 from tests.support.reviewed import RUN, reviewed_run
 
 HOSTILE = (
@@ -85,15 +85,8 @@ class Client:
 def start(run: Path, ledger: Ledger, reviewer: str = "ann", title: str = "tiny") -> Iterator[Client]:
     listening, names = server.bind()
     serving, link = server.server(Session(run, RUN, reviewer, ledger), server.Titles(title, reviewer), names)
-    listening.listen()
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    port = listening.getsockname()[1]
-    try:
+    with in_thread(serving, listening) as port:
         yield Client(port, link.removeprefix(f"http://127.0.0.1:{port}"))
-    finally:
-        serving.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture

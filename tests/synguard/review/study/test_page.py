@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -19,6 +18,7 @@ from synguard.review.study.plan import Terms
 from synguard.review.study.session import StudySession
 from synguard.runs.study import Study, open_study
 from tests.support.page import read
+from tests.support.pages import in_thread
 from tests.support.studied import HOSTILE, RUN, studied_run
 from tests.synguard.review.test_server import Client
 
@@ -29,15 +29,8 @@ def start(study: Study, reviewer: str = "ann", title: str = "tiny") -> Iterator[
     listening, names = site.bind()
     session = StudySession(study.run, study.plan(), reviewer, study.book)
     serving, link = page.server(session, site.Titles(title, reviewer), names)
-    listening.listen()
-    thread = threading.Thread(target=serving.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    port = listening.getsockname()[1]
-    try:
+    with in_thread(serving, listening) as port:
         yield Client(port, link.removeprefix(f"http://127.0.0.1:{port}"))
-    finally:
-        serving.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture
