@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Two tests at a time, one thread each: quicker than one at a time on two threads.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
+# Where Python is told to keep no compiled modules, each of some hundred processes would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 DATA := $(if $(SYNGUARD_TEST_DATA),$(SYNGUARD_TEST_DATA),$(wildcard ../shared/data))
 
 .PHONY: demo test units test-system lint format bench pictures clean
 
-# Not compiled ahead: of 19,000 modules a few thousand are ever imported, and Python compiles those by itself.
+# Not compiled ahead: of 19,000 modules a few thousand are ever imported, and Python compiles those by itself, once.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
