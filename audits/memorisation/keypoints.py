@@ -240,7 +240,7 @@ def _find(images: Tensor, boxes: Tensor | None, design: KeypointDesign) -> _Foun
         side = reduced.shape[-1]
         contrast = (gaussian_blur(reduced, _WIDTH) - gaussian_blur(reduced, 2 * _WIDTH))[:, 0]
         strength = contrast.abs()
-        tallest = functional.max_pool2d(strength[:, None], 2 * design.radius + 1, 1, design.radius)[:, 0]
+        tallest = _tallest(strength, design.radius)
         inner = _inner(side) if boxes is None else _inner(side) & (inside(boxes, side)[:, 0] > 0)
         peaks = torch.where((strength >= tallest) & inner, strength, torch.zeros_like(strength)).flatten(1)
         height, at = peaks.topk(min(count, side * side), 1)
@@ -251,6 +251,13 @@ def _find(images: Tensor, boxes: Tensor | None, design: KeypointDesign) -> _Foun
         scales.append(torch.full_like(height, design.spacing * images.shape[-1] / side))
         signs.append(sign)
     return _Found(torch.cat(places, 1), torch.cat(angles, 1), torch.cat(scales, 1), torch.cat(signs, 1))
+
+
+def _tallest(strength: Tensor, radius: int) -> Tensor:
+    """The largest value in the square about each point (n, s, s): first of each row, then of the rows, which costs less."""
+    width = 2 * radius + 1
+    of_rows = functional.max_pool2d(strength[:, None], (1, width), 1, (0, radius))
+    return functional.max_pool2d(of_rows, (width, 1), 1, (radius, 0))[:, 0]
 
 
 def _inner(side: int) -> Tensor:

@@ -22,7 +22,7 @@ from tests.support.textures import digests, image_set, textures
 
 SIZE, SIDE = 64, 22
 """Boxes of 35 % of the side, 12 % of the area."""
-CONFIG = MemorisationConfig(planted_per_transform=12)
+PLANTED = 12
 PRIVATE, UNSEEN = textures(120, 1, SIZE), textures(60, 3, SIZE)
 BEFORE = "1ef4dc87f043dad51177574813c6a3034ee7d0febad2bb903b01ade9411ca70a"
 """Digest of a set without boxes, by the version before there were any."""
@@ -40,8 +40,10 @@ def private_set():
     return replace(image_set(PRIVATE, "private"), boxes=places)
 
 
-def made(private, folder=None):
-    return prepare(private, image_set(textures(60, 2, SIZE), "calibration"), config=CONFIG, seed=5, folder=folder)
+def made(private, folder=None, planted=PLANTED):
+    config = MemorisationConfig(planted_per_transform=planted)
+    calibration = textures(60, 2, private.pixels.shape[1])
+    return prepare(private, image_set(calibration, "calibration"), config=config, seed=5, folder=folder)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def boxed(folder):
 
 @pytest.fixture(scope="module")
 def plain():
-    return made(image_set(PRIVATE, "private"))
+    return made(image_set(PRIVATE, "private"), planted=1)
 
 
 def lesions(rows, seed=1):
@@ -155,7 +157,7 @@ def test_an_index_of_other_boxes_is_refused(boxed, folder, change):
 def test_lesions_are_planted_where_there_are_boxes(boxed, plain):
     counts = {count.transform: count for count in boxed.planted()}
     assert set(counts) == {*TRANSFORMS, LESION}
-    assert counts[LESION].n == 12
+    assert counts[LESION].n == PLANTED
     assert counts[LESION].found >= 10
     assert set(TRANSFORMS) == {count.transform for count in plain.planted()}
 
@@ -188,15 +190,17 @@ def test_what_lies_outside_of_the_box_has_no_part_in_the_evidence():
 
 
 def test_odd_boxes_are_no_trouble():
-    places = boxes(40)
-    places[:10] = [-1, -1, 1, 1]
-    places[10:20] = [0.5, 0.5, 0.501, 0.501]  # less than a pixel
-    places[20:25] = [0.9, -1, 1, 1]
-    pixels = PRIVATE[:40].copy()
-    pixels[30:35] = 128
+    places = boxes(20)
+    places[:5] = [-1, -1, 1, 1]
+    places[5:10] = [0.5, 0.5, 0.501, 0.501]  # less than a pixel
+    places[10:13] = [0.9, -1, 1, 1]
+    pixels, unseen = textures(20, 1), textures(10, 3)
+    pixels[15:18] = 128
     private = replace(image_set(pixels, "private"), boxes=places)
-    prepared = made(private)
-    found = prepared.examine(np.concatenate([UNSEEN[:10], pixels[30:32]]), digests(UNSEEN[:12]))
+    prepared = made(private, planted=9)
+    drawn = prepared._copies(LESION, prepared.seed, None)[0]
+    assert all(np.isin(kind, drawn).any() for kind in np.split(np.arange(18), [5, 10, 13, 15]))
+    found = prepared.examine(np.concatenate([unseen, pixels[15:17]]), digests(UNSEEN[:12]))
     assert np.isfinite(found.score).all()
     assert not found.flagged[:10].any()
     assert found.lane.tolist()[10:] == ["exact", "exact"]

@@ -9,9 +9,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import open_clip
 import pytest
-import timm
 import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -52,8 +50,14 @@ def entry(kind, path, model=None):
     return ExpertConfig(kind=kind, path=path.name, sha256=digest, model=model)
 
 
+# timm and open_clip take seconds to import: only who runs these tests needs them.
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
+    import open_clip
+    import timm
+
     folder = tmp_path_factory.mktemp("experts")
     torch.jit.script(Thumbnail().eval()).save(str(folder / "sscd.pt"))
     torch.manual_seed(1)
@@ -86,9 +90,9 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("index") / "made"
 
 
-def made(config, files, folder=None, calibration=60):
+def made(config, files, folder=None, calibration=60, private=PRIVATE):
     return prepare(
-        image_set(PRIVATE, "private"),
+        image_set(private, "private"),
         image_set(textures(calibration, 2), "calibration"),
         config=config,
         seed=5,
@@ -134,6 +138,9 @@ def test_each_kind_embeds_at_its_size_and_by_image(entries, files, number, side,
 
 def test_the_networks_are_those_of_the_files(entries, files):
     """Against the packages themselves, on images that need no resizing."""
+    import open_clip
+    import timm
+
     _, vit, clip = load_experts(entries, files)
     network = timm.create_model("test_vit", pretrained=False, checkpoint_path=str(files / "vit.safetensors")).eval()
     pixels = textures(3, 8, size=160)
@@ -274,7 +281,7 @@ def test_p_values_of_unseen_images_are_about_uniform(prepared):
 
 
 def test_few_calibration_images_let_private_ones_stand_in(config, files):
-    few = made(config, files, calibration=6)
+    few = made(config, files, calibration=6, private=PRIVATE[:32])
     assert all(lane.null is not None for lane in few.experts)
     scores = few.search(UNSEEN[:20]).score
     assert np.median(scores) < few.calibration.verified

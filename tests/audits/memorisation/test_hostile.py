@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -60,10 +62,14 @@ def test_duplicates_in_the_private_set_stand_for_one_another():
     assert found.nearest[2] == 2
 
 
+@cache
+def few(images):
+    return prepared(textures(images, 1), textures(40, 2))
+
+
 @pytest.mark.parametrize("images", [1, 3])
 def test_fewer_private_images_than_neighbours_are_asked_for(images):
-    private = textures(images, 1)
-    found = examine(prepared(private, textures(40, 2)), np.concatenate([copies(private), UNSEEN]))
+    found = examine(few(images), np.concatenate([copies(textures(images, 1)), UNSEEN]))
     assert found.flagged.tolist() == [True] * images + [False] * len(UNSEEN)
     assert found.nearest[:images].tolist() == list(range(images))
 
@@ -78,9 +84,8 @@ def test_grey_images_among_colour_and_grey_copies_of_colour():
 
 
 def test_images_of_another_size_are_refused():
-    made = prepared(textures(30, 1), textures(30, 2))
     with pytest.raises(ValueError, match=r"found shape \(64, 64, 3\), expected \(32, 32, 3\)"):
-        examine(made, textures(2, 5, 64))
+        examine(few(3), textures(2, 5, 64))
 
 
 def framed(pixels):

@@ -6,26 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audits.memorisation import prepare
 from audits.memorisation.margins import without_margins
 from audits.memorisation.planted import plant
 from audits.memorisation.verdict import Found
-from synguard.config import MemorisationConfig
-from tests.support.textures import digests, image_set, textures
+from tests.support.textures import digests, textures
 
 PRIVATE, UNSEEN = textures(150, 1), textures(60, 3)
 SIDE = PRIVATE.shape[1]
-
-
-@pytest.fixture(scope="module")
-def prepared():
-    return prepare(
-        image_set(PRIVATE, "private"),
-        image_set(textures(80, 2), "calibration"),
-        config=MemorisationConfig(planted_per_transform=30),
-        seed=5,
-        folder=None,
-    )
 
 
 def framed(images, side, colour=0, at=(0.5, 0.5)):

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from audits.memorisation import prepare
 from audits.memorisation.blur import blurred, gaussian_blur, roughened, sharpness
 from audits.memorisation.calibration import tail_line
 from audits.memorisation.null import DEFAULT_NULLS, STEPS, Null
 from audits.memorisation.pictures import working_pictures
-from synguard.config import MemorisationConfig
-from tests.support.textures import digests, image_set, textures
+from tests.support.textures import digests, textures
 
 
 def figures(n, seed, shift=0.0):
@@ -55,15 +53,8 @@ def test_blur_keeps_the_mean_and_a_constant_image():
     assert gaussian_blur(pictures.grey, 0) is pictures.grey
 
 
-def test_blurry_images_of_others_are_no_copies_and_blurry_copies_are():
+def test_blurry_images_of_others_are_no_copies_and_blurry_copies_are(prepared):
     private, unseen = textures(150, 1), textures(120, 3)
-    prepared = prepare(
-        image_set(private, "private"),
-        image_set(textures(150, 2), "calibration"),
-        config=MemorisationConfig(planted_per_transform=10),
-        seed=5,
-        folder=None,
-    )
     for sigma in (0.0, 1.0, 2.0, 3.0):
         others = _blurred(unseen, sigma)
         assert prepared.examine(others, digests(others)).flagged.sum() == 0, sigma

@@ -85,7 +85,7 @@ def build(n):
         return max(peak), len(search.keypoints.bank.sign)
 build(300)
 before = held()
-print(json.dumps([(peak - before, points) for peak, points in map(build, (2000, 4000))]))
+print(json.dumps([(peak - before, points) for peak, points in map(build, (1000, 4000))]))
 """
 
 

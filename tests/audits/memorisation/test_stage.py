@@ -20,23 +20,6 @@ PRIVATE, UNSEEN = textures(150, 1), textures(70, 3)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("index") / "made"
-
-
-@pytest.fixture(scope="module")
-def prepared(folder):
-    return prepare(
-        image_set(PRIVATE, "private"),
-        image_set(textures(80, 2), "calibration"),
-        config=CONFIG,
-        seed=5,
-        folder=folder,
-        comparison=image_set(textures(100, 4), "comparison"),
-    )
-
-
-@pytest.fixture(scope="module")
 def clean(prepared):
     return prepared.examine(UNSEEN, digests(UNSEEN))
 
@@ -106,7 +89,7 @@ def test_crops_are_found_where_no_real_image_matches_so(prepared):
 def test_batches_and_order_change_nothing(prepared, clean):
     pixels = np.concatenate([UNSEEN, copies("jpeg-40", np.arange(5))])
     whole = prepared.examine(pixels, digests(pixels))
-    parts = Examined.join([prepared.examine(pixels[i : i + 13], digests(pixels[i : i + 13])) for i in range(0, 75, 13)])
+    parts = Examined.join([prepared.examine(pixels[i : i + 30], digests(pixels[i : i + 30])) for i in range(0, 75, 30)])
     order = np.random.default_rng(1).permutation(75)
     mixed = prepared.examine(pixels[order], digests(pixels[order]))
     for field in fields(Examined):
@@ -150,14 +133,15 @@ def test_planted_copies_measure_the_recall(prepared):
 
 
 def test_an_audit_that_cannot_see_says_so(prepared):
-    blind = replace(prepared, calibration=replace(prepared.calibration, verified=1e6), planted_counts=())
+    config = CONFIG.model_copy(update={"planted_per_transform": 4})
+    blind = replace(prepared, calibration=replace(prepared.calibration, verified=1e6), planted_counts=(), config=config)
     assert sum(count.found for count in blind.planted(11)) == 0
 
 
 def test_the_prepared_index_is_used_again(prepared, folder, clean):
     again = prepare(
         prepared.private,
-        image_set(textures(80, 2), "calibration"),
+        image_set(textures(64, 2), "calibration"),
         config=CONFIG.model_copy(update={"batch_size": 3}),
         seed=5,
         folder=folder,
@@ -173,7 +157,7 @@ def test_the_prepared_index_is_used_again(prepared, folder, clean):
 
 def test_classes_hold_for_a_restored_index_as_for_a_new_one(prepared, folder, clean, monkeypatch):
     monkeypatch.setattr("audits.memorisation.calibration.LEAST_OF_CLASS", 20)
-    calibration = image_set(textures(80, 2), "calibration")
+    calibration = image_set(textures(64, 2), "calibration")
     classes = np.where(np.arange(150) < 110, "grade=0", "grade=1")
 
     def again(labels):
@@ -192,7 +176,7 @@ def test_classes_hold_for_a_restored_index_as_for_a_new_one(prepared, folder, cl
     assert restored.calibration.verified == prepared.calibration.verified
 
     matches = prepared.search(calibration.pixels).matches
-    kept = np.setdiff1d(np.arange(80), prepared.calibration.natural)
+    kept = np.setdiff1d(np.arange(64), prepared.calibration.natural)
     for image, score, p_value in zip(found.nearest, found.score, found.p_value, strict=True):
         rows = [row for row in kept if classes[matches.image[row]] == classes[image]]
         used = rows if len(rows) >= 20 else kept
@@ -211,7 +195,7 @@ def test_an_index_of_other_images_is_refused(prepared, folder, change, named):
     with pytest.raises(IntegrityError, match=named):
         prepare(
             image_set(changed if change == "private" else PRIVATE, "private"),
-            image_set(textures(80, 8 if change == "calibration" else 2), "calibration"),
+            image_set(textures(64, 8 if change == "calibration" else 2), "calibration"),
             config=CONFIG,
             seed=6 if change == "seed" else 5,
             folder=folder,
@@ -239,7 +223,7 @@ def test_an_index_whose_thresholds_were_moved_is_refused(prepared, folder, tmp_p
     with pytest.raises(IntegrityError, match="no longer sees its planted copies"):
         prepare(
             prepared.private,
-            image_set(textures(80, 2), "calibration"),
+            image_set(textures(64, 2), "calibration"),
             config=CONFIG,
             seed=5,
             folder=tmp_path / "index",
@@ -248,7 +232,7 @@ def test_an_index_whose_thresholds_were_moved_is_refused(prepared, folder, tmp_p
 
 
 def test_twins_in_the_calibration_set_do_not_blind_the_audit():
-    calibration = textures(80, 2)
+    calibration = textures(64, 2)
     calibration[4], calibration[9] = copies("jpeg-40", [11])[0], copies("brightened-1.3", [12])[0]
     prepared = prepare(
         image_set(PRIVATE, "private"),
@@ -270,7 +254,7 @@ def test_other_photographs_of_a_patient_do_not_set_the_thresholds():
     pixels[30:] = plant(pixels[:30], "jpeg-40", np.random.default_rng(1))
     patients = [f"p{row % 30}" for row in range(60)]
     calibration = image_set(textures(5, 2), "calibration")
-    config = MemorisationConfig(planted_per_transform=5)
+    config = MemorisationConfig(planted_per_transform=1)
     known = prepare(image_set(pixels, "private", patients), calibration, config=config, seed=1, folder=None)
     alone = prepare(image_set(pixels, "private"), calibration, config=config, seed=1, folder=None)
     assert max(known.matcher.nulls[0].centre[0][:3]) < 0.9 < max(alone.matcher.nulls[0].centre[0][:3])
@@ -282,7 +266,8 @@ def test_an_empty_private_set_is_refused():
 
 
 def test_without_calibration_images_exact_copies_still_count():
-    prepared = prepare(image_set(PRIVATE[:40], "private"), image_set(UNSEEN[:0], "none"), config=CONFIG, seed=0, folder=None)
+    config = MemorisationConfig(planted_per_transform=4)
+    prepared = prepare(image_set(PRIVATE[:40], "private"), image_set(UNSEEN[:0], "none"), config=config, seed=0, folder=None)
     pixels = np.concatenate([PRIVATE[:2], UNSEEN[:3]])
     found = prepared.examine(pixels, digests(pixels))
     assert found.lane.tolist()[:2] == ["exact", "exact"]

@@ -18,7 +18,7 @@ def audited():
     prepared = prepare(
         image_set(private, "private"),
         image_set(textures(60, 2), "calibration"),
-        config=MemorisationConfig(planted_per_transform=20),
+        config=MemorisationConfig(planted_per_transform=4),
         seed=1,
         folder=None,
     )
