@@ -15,6 +15,7 @@ import csv
 import hashlib
 import io
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -29,15 +30,16 @@ def read_index(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def read_images(data: Path, size: int) -> dict[str, Image.Image]:
-    """All images by image id, reduced to `size`."""
+def read_images(data: Path, size: int, wanted: Collection[str] | None = None) -> dict[str, Image.Image]:
+    """All images by image id, or those that are `wanted`, reduced to `size`."""
     images = {}
     with tarfile.open(data / "ham10000" / "images_128.tar") as tar:
         for member in tar:
-            file = tar.extractfile(member) if member.isfile() else None
+            name = Path(member.name).stem
+            file = tar.extractfile(member) if member.isfile() and (wanted is None or name in wanted) else None
             if file is not None:
                 image = Image.open(io.BytesIO(file.read())).convert("RGB")
-                images[Path(member.name).stem] = image.resize((size, size), Image.Resampling.LANCZOS)
+                images[name] = image.resize((size, size), Image.Resampling.LANCZOS)
     return images
 
 

@@ -46,11 +46,21 @@ class Lesions:
         return sorted((self.private / "images").glob("*.png"))
 
 
-def prepare_lesions(data: Path, out: Path, *, private: int, holdout: int, seed: int = 0, size: int = SIZE) -> Lesions:
-    """Write the folders; the split is random, and every image is another lesion."""
+def prepare_lesions(
+    data: Path,
+    out: Path,
+    *,
+    private: int,
+    holdout: int,
+    unseen: int | None = None,
+    seed: int = 0,
+    size: int = SIZE,
+) -> Lesions:
+    """Write the folders; the split is random, and every image is another lesion. `unseen` is how many of the rest."""
     example = _example()
-    images = example.read_images(data, size)
     parts = example.split(example.read_index(data), private, holdout, seed)
+    parts["unseen"] = parts["unseen"][:unseen]
+    images = example.read_images(data, size, {row["image_id"] for rows in parts.values() for row in rows})
     for name, rows in parts.items():
         example.write_folder(out / name, rows, images)
     return Lesions(out / "private", out / "holdout", tuple(sorted((out / "unseen" / "images").glob("*.png"))))

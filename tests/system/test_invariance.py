@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.cli import results, synguard
+import synguard
+from tests.support.cli import results
 from tests.support.lesions import mixture, prepare_lesions
 
 pytestmark = pytest.mark.system
@@ -19,22 +20,22 @@ image_size: 64
 private: {{path: {private}, patient: group}}
 holdout: {{path: {holdout}, patient: group}}
 generator: {{kind: folder, path: {release}}}
-release: {{images: 159}}
+release: {{images: 79}}
 audits:
-  memorisation: {{planted_per_transform: 30, batch_size: {batch_size}}}
+  memorisation: {{planted_per_transform: 10, batch_size: {batch_size}}}
+  membership: {{permutations: 199, resamples: 200}}
 """
 
 
 def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
-    lesions = prepare_lesions(test_data, tmp_path / "data", private=500, holdout=600)
+    lesions = prepare_lesions(test_data, tmp_path / "data", private=300, holdout=360, unseen=70)
     copies = {"verbatim": 3, "mirrored": 3, "jpeg40": 3}
-    release, _ = mixture(lesions, tmp_path / "made", unseen=150, copies=copies, seed=7)
+    release, _ = mixture(lesions, tmp_path / "made", unseen=70, copies=copies, seed=7)
     recorded = []
-    for size in (500, 7):
+    for size in (500, 13):
         out, config = tmp_path / f"run-{size}", tmp_path / f"{size}.yaml"
         config.write_text(CONFIG.format(private=lesions.private, holdout=lesions.holdout, release=release, batch_size=size))
-        outcome = synguard("generate-and-audit", config, "--quiet", "--out", out)
-        assert (out / "results.json").exists(), str(outcome)
+        synguard.generate_and_audit(config, out, ledger=tmp_path / f"{size}.sqlite")
         recorded.append(results(out))
     first, second = recorded
     assert first.decision["exit_code"] == second.decision["exit_code"]

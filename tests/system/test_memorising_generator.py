@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.cli import Recorded, results, side_by_side, synguard
+import synguard
+from synguard.runs.result import RunResult
 from tests.support.lesions import Lesions, prepare_lesions
 
 pytestmark = pytest.mark.system
 
 SIZE = 32
 FEW = 60
-IMAGES = 300
+IMAGES = 200
+COPIES = "memorisation.verified_copies"
 DX = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
 
 
@@ -28,16 +29,22 @@ def config(private: str) -> str:
         "holdout": {"path": "holdout", "patient": "group"},
         "conditions": [{"name": "dx", "kind": "categorical", "levels": DX}],
         "generator": {
-            "autoencoder": {"steps": 400, "widths": [16, 32], "batch_size": 16},
-            "denoiser": {"steps": 900, "widths": [24, 48, 96], "batch_size": 32, "learning_rate": 1e-3},
-            "sampling": {"steps": 12, "guidance": 1.0},
+            "autoencoder": {"steps": 400, "widths": [16, 32, 32], "latent_channels": 8, "crop": 16, "batch_size": 16},
+            "denoiser": {"steps": 900, "widths": [32, 64], "batch_size": 32, "learning_rate": 2e-3},
+            "sampling": {"steps": 10, "guidance": 1.0},
         },
         "release": {"images": IMAGES, "max_attempts": 1.0},
         "audits": {
-            # Few planted copies: that the audit sees copies is not what differs here.
-            "memorisation": {"planted_per_transform": 20},
-            "labels": {"steps": 200},
-            "membership": {"max_members": 1000, "draws": 1, "probes": ["loss", "sima"]},
+            # Few planted copies, and a diagnostic model that has hardly begun: neither is what differs here.
+            "memorisation": {"planted_per_transform": 5},
+            "labels": {"steps": 20},
+            "membership": {
+                "max_members": 1000,
+                "draws": 1,
+                "probes": ["loss", "sima"],
+                "permutations": 199,
+                "resamples": 200,
+            },
         },
     }
     return yaml.safe_dump(value)
@@ -55,33 +62,30 @@ def few(lesions: Lesions, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def runs(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Recorded]]:
-    """Exit code and record of both runs, which are made side by side."""
+def runs(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
+    """Both runs."""
     folder = tmp_path_factory.mktemp("memorising")
-    lesions = prepare_lesions(test_data, folder, private=3000, holdout=2000, size=SIZE)
+    lesions = prepare_lesions(test_data, folder, private=3000, holdout=600, unseen=0, size=SIZE)
     few(lesions, folder / "few")
 
-    def made(name: str, private: str) -> tuple[int, Recorded]:
+    def made(name: str, private: str) -> RunResult:
         (folder / f"{name}.yaml").write_text(config(private))
-        out = folder / f"run-{name}"
-        outcome = synguard("generate-and-audit", folder / f"{name}.yaml", "--out", out, "--quiet", threads=1)
-        assert (out / "results.json").exists(), str(outcome)
-        return outcome.code, results(out)
+        # A ledger of its own: neither run is an attempt on the images of the other.
+        return synguard.generate_and_audit(folder / f"{name}.yaml", folder / name, ledger=folder / f"{name}.sqlite")
 
-    pairs = {"memorised": "few", "normal": "private"}
-    return dict(zip(pairs, side_by_side(partial(made, *pair) for pair in pairs.items()), strict=True))
+    return {"memorised": made("memorised", "few"), "normal": made("normal", "private")}
 
 
-def test_a_generator_that_memorised_fails(runs: dict[str, tuple[int, Recorded]]):
-    code, recorded = runs["memorised"]
-    assert code == 20
-    assert recorded.failing("memorisation.verified_copies")
+def test_a_generator_that_memorised_fails(runs: dict[str, RunResult]):
+    decision = runs["memorised"].decision
+    assert decision.exit_code == 20
+    assert [check for check in decision.checks if check.metric == COPIES and check.status == "fail"]
 
 
-@pytest.mark.parametrize(
-    "name", ["memorisation.verified_copies", "memorisation.train_holdout_share", "membership.white_box.auc"]
-)
-def test_memorised_and_normal_differ_by_disjoint_intervals(runs: dict[str, tuple[int, Recorded]], name: str):
-    memorised, normal = (runs[key][1].metric(name) for key in ("memorised", "normal"))
-    print(name, memorised["value"], memorised["interval"], normal["value"], normal["interval"])
-    assert normal["interval"][1] < memorised["interval"][0]
+@pytest.mark.parametrize("name", [COPIES, "memorisation.train_holdout_share", "membership.white_box.auc"])
+def test_memorised_and_normal_differ_by_disjoint_intervals(runs: dict[str, RunResult], name: str):
+    memorised, normal = (runs[key].metric(name) for key in ("memorised", "normal"))
+    print(name, memorised.value, memorised.interval, normal.value, normal.interval)
+    assert memorised.interval is not None
+    assert normal.interval is not None
+    assert normal.interval[1] < memorised.interval[0]

@@ -42,8 +42,9 @@ conditions:
 generator: {{kind: folder, path: made}}
 release: {{images: 20, covers: [images]}}
 audits:
-  memorisation: {{planted_per_transform: 10}}
+  memorisation: {{planted_per_transform: 2}}
   membership: {{permutations: 199, resamples: 200, draws: 1}}
+  labels: {{steps: 20}}
 policy: policy.yaml
 """
 POLICY = """\

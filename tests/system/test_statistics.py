@@ -25,7 +25,7 @@ from tests.support.textures import image_set
 pytestmark = pytest.mark.system
 
 RESAMPLES = 200
-CALIBRATION, CANDIDATES, COPIES = 700, 500, 60
+UNSEEN, CALIBRATION, CANDIDATES, COPIES = 1300, 600, 500, 60
 Q = 0.05
 SIGNIFICANT = 0.001
 
@@ -47,9 +47,9 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    lesions = prepare_lesions(test_data, tmp_path_factory.mktemp("statistics"), private=2000, holdout=300)
+    lesions = prepare_lesions(test_data, tmp_path_factory.mktemp("statistics"), private=1000, holdout=150, unseen=UNSEEN)
     private, first = (read(lesions, part) for part in ("private", "holdout"))
-    rest = np.random.default_rng(1).permutation(np.stack([load(path) for path in lesions.unseen]))[:1500]
+    rest = np.random.default_rng(1).permutation(np.stack([load(path) for path in lesions.unseen]))
     config = MemorisationConfig(planted_per_transform=1)
     prepared = prepare(image_set(private, "private"), image_set(first, "calibration"), config=config, seed=0, folder=None)
     rows = np.random.default_rng(2).permutation(len(private))[: 2 * COPIES]
