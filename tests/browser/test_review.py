@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from synguard.review.decisions import KIND, read_decisions
 from synguard.review.queue import read_pairs
 from synguard.review.summary import summarise
 from tests.support.chromium import Browser, chromium
-from tests.support.cli import environment
+from tests.support.cli import synguard
 from tests.support.pages import reading
 from tests.support.reviewed import ASKS_READERS, RUN, digests, reviewed_run
 
@@ -178,10 +176,9 @@ def test_two_readers_and_a_conflict(tmp_path: Path, ledger: Ledger, browser: Bro
     assert [pair.verdict for pair in review.pairs] == ["alike by chance"] * 3
     assert [len(pair.said) for pair in review.pairs] == [3, 3, 3]
     assert (review.open, review.conflicts, len(digests(run, "flagged"))) == (0, 0, 3)
-    command = [sys.executable, "-m", "synguard", "gate", str(run), "--ledger", str(ledger.place.file), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(1), check=False)
+    done = synguard("gate", run, "--ledger", ledger.place.file, "--json", threads=1)
     # Two readers took no known copy for one: 0 of 3 cannot have been 20 %, or is too little to tell.
-    assert done.returncode in (20, 22), done.stderr
+    assert done.code in (20, 22), str(done)
     checks = {(c["id"], c["group"]): c["status"] for c in json.loads(done.stdout)["decision"]["checks"]}
     assert checks["read", None] == "pass"
     assert checks["eyes", "reader 1"] == "pass"

@@ -1,4 +1,4 @@
-"""Running the command line as users do: a process of its own."""
+"""Running the command line as users do: a process of its own, most often forked from one that has the imports behind it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import pandas as pd
 
-__all__ = ["Outcome", "Recorded", "environment", "own_ledger", "results", "side_by_side", "synguard"]
+from tests.support import warm
+
+__all__ = ["Outcome", "Process", "Recorded", "environment", "results", "side_by_side", "start", "synguard"]
 
 T = TypeVar("T")
+Process = subprocess.Popen[bytes] | warm.Command
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,29 @@ def environment(threads: int | None = None) -> dict[str, str]:
     return found if threads is None else found | {"OMP_NUM_THREADS": str(threads)}
 
 
-def synguard(*arguments: object, timeout: float = 3600, threads: int | None = None) -> Outcome:
+def start(*arguments: object, stdout: int, stderr: int, threads: int | None = None, cold: bool = False) -> Process:
+    """Begin `synguard ARGUMENTS`; `cold` for an interpreter that starts anew, with its own imports and seed of `hash`."""
+    words, known = list(map(str, arguments)), environment(threads) | _own_ledger(arguments)
+    if not cold and (channel := warm.channel(known)):
+        return warm.order(channel, words, known, stdout, stderr)
+    return subprocess.Popen([sys.executable, "-m", "synguard", *words], stdout=stdout, stderr=stderr, env=known)
+
+
+def synguard(*arguments: object, timeout: float = 3600, threads: int | None = None, cold: bool = False) -> Outcome:
     """Run `synguard ARGUMENTS` and wait for its end."""
-    command = [sys.executable, "-m", "synguard", *map(str, arguments)]
-    known = environment(threads) | own_ledger(arguments)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=known)
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+        process = start(*arguments, stdout=stdout.fileno(), stderr=stderr.fileno(), threads=threads, cold=cold)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+            process.wait()
+        for file in (stdout, stderr):
+            file.seek(0)
+        return Outcome(code, stdout.read(), stderr.read())
 
 
-def own_ledger(arguments: Sequence[object]) -> dict[str, str]:
+def _own_ledger(arguments: Sequence[object]) -> dict[str, str]:
     """A ledger of its own for what is written to --out: the runs of a test are no attempts on each other's images."""
     if "--out" not in arguments or "--ledger" in arguments:
         return {}

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import uvicorn
 
 from synguard.governance.ledger import Ledger
-from tests.support.cli import environment
+from tests.support.cli import Process, start
 
 __all__ = ["in_thread", "reading"]
 
 
 @contextmanager
-def reading(run: Path, ledger: Ledger, reviewer: str, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def reading(run: Path, ledger: Ledger, reviewer: str, *options: str) -> Iterator[tuple[Process, str]]:
     """`synguard review` in a process of its own, and the link that it printed."""
-    command = [sys.executable, "-m", "synguard", "review", str(run), "--reviewer", reviewer, *options]
-    command += ["--ledger", str(ledger.place.file)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(1))
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert "http://127.0.0.1:" in line, process.stderr and process.stderr.read()
-        yield process, line.split()[-1]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-        process.stdout.close()
-        process.stderr.close()  # type: ignore[union-attr]
+    command = ["review", run, "--reviewer", reviewer, *options, "--ledger", ledger.place.file]
+    out, its = os.pipe()
+    with TemporaryFile("w+") as said, os.fdopen(out) as stdout:
+        process = start(*command, stdout=its, stderr=said.fileno(), threads=1)
+        os.close(its)
+        try:
+            line = stdout.readline()
+            said.seek(0)
+            assert "http://127.0.0.1:" in line, said.read()
+            yield process, line.split()[-1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
 
 
 @contextmanager

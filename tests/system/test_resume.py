@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from synguard.data.phantom import write_phantoms
-from tests.support.cli import environment, own_ledger, side_by_side, synguard
+from tests.support.cli import side_by_side, start, synguard
 
 pytestmark = pytest.mark.system
 
@@ -65,8 +64,8 @@ KILLED = {f"killed-{first}": tuple(KILL_POINTS)[first::3] for first in range(3)}
 """Runs, and the points at which each is killed, one after the other."""
 
 
-def run(world: Path, name: str, *options: str) -> None:
-    outcome = synguard(*command(world, name), *options, threads=1)
+def run(world: Path, name: str, *options: str, cold: bool = False) -> None:
+    outcome = synguard(*command(world, name), *options, threads=1, cold=cold)
     assert outcome.code in (0, 20, 22), str(outcome)
 
 
@@ -77,10 +76,9 @@ def command(world: Path, name: str) -> tuple[object, ...]:
 def kill_and_resume(world: Path, name: str, points: Sequence[str]) -> None:
     """Kill the run as soon as it has reached a point, resume it until the next one, and so on, and then to its end."""
     options: tuple[str, ...] = ()
-    known = environment(1) | own_ledger(command(world, name))
     for point in points:
-        started = [sys.executable, "-m", "synguard", *map(str, command(world, name)), *options]
-        process = subprocess.Popen(started, env=known, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with Path(os.devnull).open("wb") as unread:
+            process = start(*command(world, name), *options, stdout=unread.fileno(), stderr=unread.fileno(), threads=1)
         while not KILL_POINTS[point](world / name):
             assert process.poll() is None, f"{name}: the run ended before it could be killed {point}"
             time.sleep(0.02)
@@ -99,7 +97,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_phantoms(folder / "holdout", patients=80, images_per_patient=2, size=32, seed=3, first_patient=80)
     (folder / "synguard.yaml").write_text(CONFIG)
     killed = [partial(kill_and_resume, folder, name, points) for name, points in KILLED.items()]
-    side_by_side([partial(run, folder, "unbroken"), *killed])
+    # Another process altogether, so that nothing which forks of one process have in common could make them alike.
+    side_by_side([partial(run, folder, "unbroken", cold=True), *killed])
     return folder
 
 
