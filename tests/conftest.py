@@ -9,6 +9,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SLOW_FIRST = (
+    "system/test_truth_table.py",
+    "system/test_memorising_generator.py",
+    "system/test_resume.py",
+    "system/test_statistics.py",
+    "system/test_walk_through.py",
+    "system/test_invariance.py",
+    "browser/test_study.py",
+    "synguard/release/test_verify.py",
+    "synguard/runs/test_whole_run.py",
+    "system/test_nothing_leaks.py",
+    "audits/test_autoencoder.py",
+    "synguard/runs/test_canaries.py",
+    "system/test_warm.py",
+    "audits/memorisation/test_boxes.py",
+    "synguard/runs/test_curve.py",
+    "audits/membership/test_honesty.py",
+    "generation/test_train.py",
+    "audits/memorisation/test_stage.py",
+    "audits/memorisation/test_search.py",
+    "synguard/runs/test_ledger.py",
+    "synguard/metrics/test_significance.py",
+    "audits/memorisation/test_null.py",
+)
+"""Files that take longer than half a minute, the longest first."""
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +55,12 @@ def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("SYNGUARD_LEDGER", raising=False)
         patch.delenv("SYNGUARD_LEDGER_KEY", raising=False)
         yield folder / "synguard"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no core is idle while another is busy with one long file at the end."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.hookimpl(hookwrapper=True)
