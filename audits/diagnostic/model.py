@@ -173,7 +173,8 @@ def in_chunks(
 def _described(path: Path, data: bytes) -> dict[str, Any]:
     """The description in a safetensors header; InputError for anything else."""
     wanted = "safetensors"
-    if data[:2] == b"PK" or data[:1] == b"\x80":
+    # A safetensors file begins with the length of its header, which may be the same bytes; the header begins with a brace.
+    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
         raise InputError.of(path, "a pickle/zip", wanted)
     try:
         length = int.from_bytes(data[:8], "little")

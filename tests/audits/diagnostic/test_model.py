@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audits.diagnostic import load
+from audits.diagnostic import TrainedModel, load
 from synguard.errors import InputError, IntegrityError
 from tests.support.squares import model, squares
 
@@ -40,6 +40,15 @@ def test_a_pickle_is_refused_unread(saved: Path, kind: str) -> None:
             archive.writestr("data.pkl", b"x")
     with pytest.raises(InputError, match=r"diagnostic.safetensors: found a pickle/zip, expected safetensors"):
         load(saved)
+
+
+def test_a_header_as_long_as_a_pickle_begins_is_none(tmp_path: Path) -> None:
+    """The length stands first: of 32 models one has a header whose length begins like a pickle."""
+    made = model()
+    longer = (TrainedModel(made._network, made.heads, {**made.record, "note": "x" * n}) for n in range(256))
+    chosen = next(one for one in longer if one._bytes[:1] == b"\x80")
+    chosen.save(tmp_path)
+    assert load(tmp_path).digest == chosen.digest
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model at all", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"])
