@@ -25,7 +25,7 @@ from tests.support.textures import image_set
 pytestmark = pytest.mark.system
 
 RESAMPLES = 200
-UNSEEN, CALIBRATION, CANDIDATES, COPIES = 1300, 600, 500, 60
+UNSEEN, CALIBRATION, CANDIDATES, COPIES = 1200, 600, 500, 60
 Q = 0.05
 SIGNIFICANT = 0.001
 
@@ -47,7 +47,7 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Searched:
-    lesions = prepare_lesions(test_data, tmp_path_factory.mktemp("statistics"), private=1000, holdout=150, unseen=UNSEEN)
+    lesions = prepare_lesions(test_data, tmp_path_factory.mktemp("statistics"), private=1000, holdout=64, unseen=UNSEEN)
     private, first = (read(lesions, part) for part in ("private", "holdout"))
     rest = np.random.default_rng(1).permutation(np.stack([load(path) for path in lesions.unseen]))
     config = MemorisationConfig(planted_per_transform=1)
