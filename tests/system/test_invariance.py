@@ -22,17 +22,17 @@ holdout: {{path: {holdout}, patient: group}}
 generator: {{kind: folder, path: {release}}}
 release: {{images: 79}}
 audits:
-  memorisation: {{planted_per_transform: 10, batch_size: {batch_size}}}
+  memorisation: {{planted_per_transform: 4, batch_size: {batch_size}}}
   membership: {{permutations: 199, resamples: 200}}
 """
 
 
 def test_the_audit_batch_size_changes_nothing(test_data: Path, tmp_path: Path):
-    lesions = prepare_lesions(test_data, tmp_path / "data", private=300, holdout=360, unseen=70)
+    lesions = prepare_lesions(test_data, tmp_path / "data", private=300, holdout=192, unseen=70)
     copies = {"verbatim": 3, "mirrored": 3, "jpeg40": 3}
     release, _ = mixture(lesions, tmp_path / "made", unseen=70, copies=copies, seed=7)
     recorded = []
-    for size in (500, 13):
+    for size in (500, 27):
         out, config = tmp_path / f"run-{size}", tmp_path / f"{size}.yaml"
         config.write_text(CONFIG.format(private=lesions.private, holdout=lesions.holdout, release=release, batch_size=size))
         synguard.generate_and_audit(config, out, ledger=tmp_path / f"{size}.sqlite")

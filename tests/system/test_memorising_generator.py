@@ -39,7 +39,8 @@ def config(private: str) -> str:
             "memorisation": {"planted_per_transform": 5},
             "labels": {"steps": 20},
             "membership": {
-                "max_members": 1000,
+                "max_members": 500,
+                "noise_levels": [0.1, 0.3, 0.6],
                 "draws": 1,
                 "probes": ["loss", "sima"],
                 "permutations": 199,
@@ -65,7 +66,7 @@ def few(lesions: Lesions, folder: Path) -> None:
 def runs(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
     """Both runs."""
     folder = tmp_path_factory.mktemp("memorising")
-    lesions = prepare_lesions(test_data, folder, private=3000, holdout=600, unseen=0, size=SIZE)
+    lesions = prepare_lesions(test_data, folder, private=3000, holdout=384, unseen=0, size=SIZE)
     few(lesions, folder / "few")
 
     def made(name: str, private: str) -> RunResult:
