@@ -257,7 +257,8 @@ def _tallest(strength: Tensor, radius: int) -> Tensor:
     """The largest value in the square about each point (n, s, s): first of each row, then of the rows, which costs less."""
     width = 2 * radius + 1
     of_rows = functional.max_pool2d(strength[:, None], (1, width), 1, (0, radius))
-    return functional.max_pool2d(of_rows, (width, 1), 1, (radius, 0))[:, 0]
+    tallest: Tensor = functional.max_pool2d(of_rows, (width, 1), 1, (radius, 0))[:, 0]
+    return tallest
 
 
 def _inner(side: int) -> Tensor:

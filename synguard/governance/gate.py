@@ -80,7 +80,7 @@ def decide(
     waivers = [waiver for waiver in policy.waivers if today is not None and waiver.in_force(today)]
     results: list[CheckResult] = []
     for check in policy.checks:
-        if _applies(check, released):
+        if check.applies(released):
             results += _hold(replace(check, confidence=check.confidence or policy.confidence), metrics, waivers)
     if not results:
         results = [_about_policy("no-check", "the policy has no check that applies, and nothing passes unchecked")]
@@ -147,10 +147,6 @@ def _copies_let_through(metrics: Sequence[Metric], results: Sequence[CheckResult
         if metric.name in _COPIES and metric.group == "accepted" and (metric.value or 0) > 0
         if (metric.name, metric.group) not in failed
     ]
-
-
-def _applies(check: Check, released: Sequence[str]) -> bool:
-    return check.when == "always" or (check.when == "model released") == ("model" in released)
 
 
 def _hold(check: Check, metrics: Sequence[Metric], waivers: Sequence[Waiver]) -> list[CheckResult]:

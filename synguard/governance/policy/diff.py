@@ -7,7 +7,7 @@ stops whatever the old one stops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from synguard.governance.limits import Limit
@@ -65,6 +65,10 @@ def _whole(old: Policy, new: Policy) -> Iterator[Change]:
     """Of the policy as a whole."""
     if set(new.releases) - set(old.releases):
         yield Change("policy", "what it decides on", ", ".join(old.releases), ", ".join(new.releases))
+    for released in _RELEASES:
+        if set(released) <= set(old.releases) and _asked(new, released) and not _asked(old, released):
+            what = f"what a release of {' and '.join(released)} is asked"
+            yield Change("policy", what, "nothing, so that it never passes", ", ".join(_asked(new, released)))
     if new.confidence < old.confidence:
         yield Change("policy", "the confidence", f"{100 * old.confidence:g} %", f"{100 * new.confidence:g} %")
     if old.review_by and (new.review_by is None or new.review_by > old.review_by):
@@ -74,6 +78,14 @@ def _whole(old: Policy, new: Policy) -> Iterator[Change]:
         count = people.get(approval.role, 0)
         if count < approval.count:
             yield Change("policy", f"the number of approvals as {approval.role}", str(approval.count), str(count))
+
+
+_RELEASES = (("images",), ("model",), ("images", "model"))
+
+
+def _asked(policy: Policy, released: Sequence[str]) -> list[str]:
+    """Ids of the checks that apply. Where none does the gate passes nothing, so a first check lets something through."""
+    return [check.id for check in policy.checks if check.applies(released)]
 
 
 def _selection(old: Check, new: Check) -> Iterator[Change]:

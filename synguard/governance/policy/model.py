@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any, Literal
@@ -109,6 +109,10 @@ class Check:
         """What it looks at, in words: "labels.agreement (each group)"."""
         which = self.group or ", ".join(self.groups) or ("each group" if self.each_group else "")
         return f"{self.metric} ({which})" if which else self.metric
+
+    def applies(self, released: Sequence[str]) -> bool:
+        """Whether it is asked of a release that consists of `released` ("images", "model")."""
+        return self.when == "always" or (self.when == "model released") == ("model" in released)
 
     def forms(self, group: str | None) -> tuple[Check, ...]:
         """The check as it stands, and after each further rule that concerns `group`: all of them have to hold."""
