@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -224,10 +224,10 @@ class Policy:
 
     def to_bytes(self) -> bytes:
         """The resolved policy as canonical JSON, without the places that its values come from."""
-        asked = asdict(self)
+        asked = _placeless(self)
         for key in ("file", "sha256", "origins"):
             del asked[key]
-        return canonical(_placeless(asked))
+        return canonical(asked)
 
 
 def concerns(name: str, group: str) -> bool:
@@ -236,6 +236,8 @@ def concerns(name: str, group: str) -> bool:
 
 
 def _placeless(value: Any) -> Any:
+    if is_dataclass(value):
+        return {each.name: _placeless(getattr(value, each.name)) for each in fields(value) if each.name != "origin"}
     if isinstance(value, Mapping):
         return {key: _placeless(item) for key, item in value.items() if key != "origin"}
     return [_placeless(item) for item in value] if isinstance(value, list | tuple) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,18 @@ def load_policy(name_or_path: str | Path) -> Policy:
 def read_resolved(data: bytes, where: str) -> Policy:
     """The policy that `Policy.to_bytes` wrote. Raises IntegrityError where the bytes are not exactly such."""
     try:
-        policy = TypeAdapter(Policy).validate_json(data)
+        policy = _resolved().validate_json(data)
     except ValidationError as error:
         raise IntegrityError(f"{where}: found no resolved policy, expected one as synguard writes it") from error
     if policy.to_bytes() != data:
         raise IntegrityError(f"{where}: found a policy in another form, expected it as synguard writes it")
     return policy
+
+
+@cache
+def _resolved() -> TypeAdapter[Policy]:
+    """Made once: that takes longer than to read with it."""
+    return TypeAdapter(Policy)
 
 
 def parse_policy(data: bytes, where: str, *, chain: int = 1) -> Policy:
