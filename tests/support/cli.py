@@ -17,7 +17,7 @@ import pandas as pd
 
 from tests.support import warm
 
-__all__ = ["Outcome", "Process", "Recorded", "environment", "results", "side_by_side", "start", "synguard"]
+__all__ = ["Outcome", "Process", "Recorded", "environment", "own_ledger", "results", "side_by_side", "start", "synguard"]
 
 T = TypeVar("T")
 Process = subprocess.Popen[bytes] | warm.Command
@@ -44,7 +44,7 @@ def environment(threads: int | None = None) -> dict[str, str]:
 
 def start(*arguments: object, stdout: int, stderr: int, threads: int | None = None, cold: bool = False) -> Process:
     """Begin `synguard ARGUMENTS`; `cold` for an interpreter that starts anew, with its own imports and seed of `hash`."""
-    words, known = list(map(str, arguments)), environment(threads) | _own_ledger(arguments)
+    words, known = list(map(str, arguments)), environment(threads) | own_ledger(arguments)
     if not cold and (channel := warm.channel(known)):
         return warm.order(channel, words, known, stdout, stderr)
     return subprocess.Popen([sys.executable, "-m", "synguard", *words], stdout=stdout, stderr=stderr, env=known)
@@ -64,7 +64,7 @@ def synguard(*arguments: object, timeout: float = 3600, threads: int | None = No
         return Outcome(code, stdout.read(), stderr.read())
 
 
-def _own_ledger(arguments: Sequence[object]) -> dict[str, str]:
+def own_ledger(arguments: Sequence[object]) -> dict[str, str]:
     """A ledger of its own for what is written to --out: the runs of a test are no attempts on each other's images."""
     if "--out" not in arguments or "--ledger" in arguments:
         return {}
