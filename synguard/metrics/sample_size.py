@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from scipy.stats import beta, norm
-
 __all__ = ["FAMILIES", "Family", "auc_standard_error", "clean_bound", "smallest_n"]
 
 Family = Literal["census", "rate", "recall", "share_half", "auc", "tpr", "agreement", "estimate"]
@@ -38,6 +36,9 @@ def clean_bound(family: Family, n: int, confidence: float = 0.95, *, fpr: float 
 
     An upper bound for figures that should be small, a lower bound for recall and agreement.
     """
+    # Here, since every command knows the catalogue of metrics, and few need what takes a second to import.
+    from scipy.stats import beta, norm
+
     z = float(norm.ppf(confidence))
     if family == "rate":
         return -math.expm1(math.log(1 - confidence) / n)
