@@ -39,7 +39,7 @@ holdout: {path: holdout, patient: patient}
 generator: {kind: folder, path: made}
 release: {images: 20}
 audits:
-  memorisation: {planted_per_transform: 20, batch_size: 8}
+  memorisation: {planted_per_transform: 4, batch_size: 8}
   membership: {permutations: 199, resamples: 200, draws: 1}
 """
 

@@ -32,7 +32,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     memorisation = prepare(
         private,
         image_set(textures(60, 2), "calibration"),
-        config=MemorisationConfig(planted_per_transform=10),
+        config=MemorisationConfig(planted_per_transform=4),
         seed=5,
         folder=tmp_path_factory.mktemp("index") / "made",
     )

@@ -44,7 +44,7 @@ audits:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    write_phantoms(folder / "private", patients=60, images_per_patient=2, size=32, seed=5)
+    write_phantoms(folder / "private", patients=30, images_per_patient=2, size=32, seed=5)
     write_phantoms(folder / "holdout", patients=60, images_per_patient=2, size=32, seed=5, first_patient=60)
     (folder / "synguard.yaml").write_text(CONFIG)
     return folder
