@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(folder):
-    """150 private images, 64 of calibration (as many as are searched at once); thirty copies planted a transform."""
+    """150 private images, 64 of calibration; thirty copies planted a transform."""
     return prepare(
         image_set(textures(150, 1), "private"),
         image_set(textures(64, 2), "calibration"),
