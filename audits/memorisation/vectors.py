@@ -17,7 +17,7 @@ from audits.memorisation.rows import Rows
 
 __all__ = ["EXACT_UP_TO", "NearestVectors", "VectorNote"]
 
-EXACT_UP_TO = 50_000
+EXACT_UP_TO = 100_000
 """Stored vectors up to which every one is compared."""
 IN_MEMORY_UP_TO = 1_000_000
 """Stored vectors that are held in memory where all are compared."""
