@@ -13,6 +13,7 @@ import pytest
 
 from synguard.governance.ledger import Ledger
 from synguard.review.study.answers import KIND
+from synguard.review.study.plan import Terms
 from synguard.runs.study import open_study
 from tests.support.chromium import Browser, chromium
 from tests.support.cli import Outcome, synguard
@@ -167,7 +168,7 @@ def _plain(run: Path, ledger: Ledger) -> dict[str, object]:
 def test_tab_and_enter_alone(tmp_path: Path, ledger: Ledger, browser: Browser):
     """Without single keys, as for somebody whose own tools use them."""
     run = studied_run(tmp_path / "world", ledger)
-    assert study(run, ledger, "--study-images", 5, "--margin", 0.2).code == 0
+    open_study(run, ledger.place).fix(Terms(images=5, readers=2, margin=0.2))
     with reading(run, ledger, "ann", "--study") as (_, link):
         browser.go(link)
         tab_to(browser, "document.activeElement.id === 'help-button'")
@@ -199,7 +200,7 @@ def tab_to(browser: Browser, condition: str) -> None:
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 800)])
 def test_it_is_accessible(tmp_path: Path, ledger: Ledger, browser: Browser, scheme: str, width: int, height: int):
     run = studied_run(tmp_path / "world", ledger, name=HOSTILE, attribute=HOSTILE, levels=(HOSTILE, "mild"))
-    assert study(run, ledger, "--study-images", 5, "--margin", 0.2).code == 0
+    open_study(run, ledger.place).fix(Terms(images=5, readers=2, margin=0.2))
     with reading(run, ledger, HOSTILE, "--study") as (_, link):
         browser.look(width, height, scheme)
         browser.go(link)
