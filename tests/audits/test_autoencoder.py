@@ -178,7 +178,7 @@ def test_the_structural_error_is_that_of_an_independent_implementation():
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("images", "steps", "low", "high"), [(40, 1000, 0.98, 1.0), (1500, 600, 0.4, 0.6)])
+@pytest.mark.parametrize(("images", "steps", "low", "high"), [(40, 600, 0.98, 1.0), (1500, 300, 0.4, 0.6)])
 def test_of_a_real_autoencoder_only_the_overfitted_one_is_found_out(tmp_path, images, steps, low, high):
     """Our own AutoencoderKL, trained on forty images until it knows them, and on many until it restores as well."""
     from generation.pipeline import load

@@ -103,7 +103,7 @@ def test_training_on_forty_images_shows_where_memorisation_begins(tmp_path):
 @pytest.mark.system
 def test_trained_to_the_end_they_are_drawn_again(tmp_path):
     """The loss tells first; long after, what is generated are the private images themselves."""
-    folder = train_generator(config(600, 100, autoencoder=500, width=48), material(40), tmp_path / "model", silent)
+    folder = train_generator(config(600, 150, autoencoder=250, width=48), material(40), tmp_path / "model", silent)
     points = curve(folder)["points"]
     print([(point["seen"], point["gap"], point["nearer"]) for point in points], curve(folder)["begins"])
     assert points[-1]["nearer"]["low"] > 0.8
