@@ -59,7 +59,7 @@ def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that no core is idle while another is busy with one long file at the end."""
-    places = {ROOT / "tests" / name: place for place, name in enumerate(SLOW_FIRST)}
+    places = {(ROOT / "tests" / name).resolve(strict=True): place for place, name in enumerate(SLOW_FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 

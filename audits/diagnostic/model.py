@@ -173,14 +173,13 @@ def in_chunks(
 def _described(path: Path, data: bytes) -> dict[str, Any]:
     """The description in a safetensors header; InputError for anything else."""
     wanted = "safetensors"
-    # A safetensors file begins with the length of its header, which may be the same bytes; the header begins with a brace.
-    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
-        raise InputError.of(path, "a pickle/zip", wanted)
     try:
         length = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["synguard"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError.of(path, "a file that is not a diagnostic model", wanted) from error
+        # Asked of what is no safetensors file only: one begins with a length, which may be the same bytes.
+        pickled = data[:2] == b"PK" or data[:1] == b"\x80"
+        raise InputError.of(path, "a pickle/zip" if pickled else "a file that is not a diagnostic model", wanted) from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError.of(path, "another format", FORMAT)
     return about

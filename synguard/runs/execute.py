@@ -15,7 +15,6 @@ from synguard.config import (
     AuditConfig,
     DataSource,
     GeneratorConfig,
-    MemorisationConfig,
     ReleaseConfig,
     RunConfig,
 )
@@ -102,6 +101,7 @@ def audit(
     box: str | None = None,
     policy: str = "public-release",
     conditions: str | Sequence[AttributeConfig] | None = None,
+    audits: AuditConfig | None = None,
     model: Path | None = None,
     releases_model: bool = False,
     index: Path | None = None,
@@ -117,7 +117,8 @@ def audit(
 
     `box` is a column of the private metadata with a box around what is marked in an image: see `DataSource.box`.
     `conditions` is a YAML file, attributes, "none" for an unlabelled release, or None for the columns that the private
-    and the synthetic metadata share. `index` is a folder of `synguard index build`, `key_file` the key that it is
+    and the synthetic metadata share. `audits` are the settings of that name of a configuration file; `key_file` and
+    `batch_size` count before theirs. `index` is a folder of `synguard index build`, `key_file` the key that it is
     encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images,
     `ledger` the file or URL of the ledger, by default that of `ledger.place`.
     """
@@ -126,9 +127,9 @@ def audit(
     if index is not None and not is_index(index / "index"):
         raise InputError.of(index, "no index", "a folder that `synguard index build` made")
     base = Path.cwd()
-    memorisation = MemorisationConfig(index_key=None if key_file is None else str(key_file))
-    if batch_size is not None:
-        memorisation = memorisation.model_copy(update={"batch_size": batch_size})
+    asked = {"index_key": key_file and str(key_file), "batch_size": batch_size}
+    audits = audits or AuditConfig()
+    looks = audits.memorisation.model_copy(update={key: value for key, value in asked.items() if value is not None})
     sources = [DataSource(path=str(private), patient=patient, box=box), DataSource(path=str(holdout), patient=patient)]
     settings = RunConfig(
         name=Path(out).name,
@@ -140,7 +141,7 @@ def audit(
         generator=GeneratorConfig(kind="folder", path=str(synthetic)),
         release=ReleaseConfig(images=1, covers=("images", "model") if releases_model else ("images",)),
         policy=policy,
-        audits=AuditConfig(memorisation=memorisation),
+        audits=audits.model_copy(update={"memorisation": looks}),
         skip_unreadable=skip_unreadable,
     )
     given = _Given(settings, base, _policy(settings, base), model=model, index=index, share_conditions=conditions is None)

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from tests.support import warm
+from tests.support.warm import Command, can_be_warm
 
 __all__ = ["Outcome", "Process", "Recorded", "environment", "own_ledger", "results", "side_by_side", "start", "synguard"]
 
 T = TypeVar("T")
-Process = subprocess.Popen[bytes] | warm.Command
+Process = subprocess.Popen[bytes] | Command
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def environment(threads: int | None = None) -> dict[str, str]:
 def start(*arguments: object, stdout: int, stderr: int, threads: int | None = None, cold: bool = False) -> Process:
     """Begin `synguard ARGUMENTS`; `cold` for an interpreter that starts anew, with its own imports and seed of `hash`."""
     words, known = list(map(str, arguments)), environment(threads) | own_ledger(arguments)
-    if not cold and (channel := warm.channel(known)):
-        return warm.order(channel, words, known, stdout, stderr)
+    if not cold and can_be_warm(known):
+        return Command(words, known, stdout, stderr)
     return subprocess.Popen([sys.executable, "-m", "synguard", *words], stdout=stdout, stderr=stderr, env=known)
 
 

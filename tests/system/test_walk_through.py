@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from synguard.governance.ledger import Ledger
-from tests.support import warm
 from tests.support.cli import environment
 from tests.support.postgres import running_server
 
@@ -34,11 +33,8 @@ def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def walked(ledger: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder after all commands of the page, and what they said."""
     folder = tmp_path_factory.mktemp("walk")
-    # With SQLite each command starts as it does for users, with the other ledger as most tests start them.
-    channel = None if ledger.endswith(".sqlite") else warm.channel(environment())
-    cold = f'#!/bin/sh\nexec "{sys.executable}" -m synguard "$@"\n'
     (folder / "bin").mkdir()
-    (folder / "bin" / "synguard").write_text(warm.client(channel) if channel else cold)
+    (folder / "bin" / "synguard").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m synguard "$@"\n')
     (folder / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     for program in (folder / "bin").iterdir():
         program.chmod(0o755)
@@ -47,7 +43,6 @@ def walked(ledger: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,
-        pass_fds=[channel.fileno()] if channel else [],
         env=environment() | {"PATH": path, "SYNGUARD_LEDGER": ledger, "XDG_DATA_HOME": str(folder / "data")},
         capture_output=True,
         text=True,

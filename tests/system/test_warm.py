@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from synguard.data.phantom import write_phantoms
 from tests.support.cli import Outcome, start, synguard
+from tests.support.given import given_phantoms
 
 pytestmark = pytest.mark.system
 
@@ -32,33 +32,17 @@ def test_words_and_exit_code_are_the_same(arguments: list[str], code: int, tmp_p
 
 
 def test_an_audit_is_the_same_byte_by_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for number, name in enumerate(("private", "holdout", "made")):
-        write_phantoms(tmp_path / name, patients=30, images_per_patient=1, size=32, seed=5, first_patient=100 * number)
-    (tmp_path / "made" / "metadata.csv").unlink()
-    (tmp_path / "synguard.yaml").write_text(CONFIG)
+    config = given_phantoms(tmp_path)
     outcomes = []
     for name in ("cold", "warm"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        arguments = ("generate-and-audit", "../synguard.yaml", "--out", "run", "--quiet")
+        arguments = ("generate-and-audit", config, "--out", "run", "--quiet")
         outcomes.append(synguard(*arguments, threads=1, cold=name == "cold"))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0].code == 22  # far too few images
     for name in ("results.json", "manifest.json", "images.parquet"):
         assert (tmp_path / "cold" / "run" / name).read_bytes() == (tmp_path / "warm" / "run" / name).read_bytes()
-
-
-CONFIG = """\
-name: same
-image_size: 32
-private: {path: private, patient: patient}
-holdout: {path: holdout, patient: patient}
-generator: {kind: folder, path: made}
-release: {images: 20}
-audits:
-  memorisation: {planted_per_transform: 5}
-  membership: {permutations: 199, resamples: 200, draws: 1}
-"""
 
 
 def test_a_killed_command_breaks_none_after_it(tmp_path: Path):

@@ -7,7 +7,7 @@ stops whatever the old one stops.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from synguard.governance.limits import Limit
@@ -65,10 +65,11 @@ def _whole(old: Policy, new: Policy) -> Iterator[Change]:
     """Of the policy as a whole."""
     if set(new.releases) - set(old.releases):
         yield Change("policy", "what it decides on", ", ".join(old.releases), ", ".join(new.releases))
-    for released in _RELEASES:
-        if set(released) <= set(old.releases) and _asked(new, released) and not _asked(old, released):
-            what = f"what a release of {' and '.join(released)} is asked"
-            yield Change("policy", what, "nothing, so that it never passes", ", ".join(_asked(new, released)))
+    for thing in old.releases:
+        if not _asked(old, thing) and (asked := _asked(new, thing)):
+            yield Change(
+                "policy", f"what a release of {thing} is asked", "nothing, so that it never passes", ", ".join(asked)
+            )
     if new.confidence < old.confidence:
         yield Change("policy", "the confidence", f"{100 * old.confidence:g} %", f"{100 * new.confidence:g} %")
     if old.review_by and (new.review_by is None or new.review_by > old.review_by):
@@ -80,12 +81,10 @@ def _whole(old: Policy, new: Policy) -> Iterator[Change]:
             yield Change("policy", f"the number of approvals as {approval.role}", str(approval.count), str(count))
 
 
-_RELEASES = (("images",), ("model",), ("images", "model"))
-
-
-def _asked(policy: Policy, released: Sequence[str]) -> list[str]:
-    """Ids of the checks that apply. Where none does the gate passes nothing, so a first check lets something through."""
-    return [check.id for check in policy.checks if check.applies(released)]
+def _asked(policy: Policy, thing: str) -> list[str]:
+    """Ids of the checks that apply to it. Where none does nothing passes the gate, so a first one lets something through."""
+    # Images beside a model are asked what the model alone is: `Check.applies` has no more cases than these.
+    return [check.id for check in policy.checks if check.applies([thing])]
 
 
 def _selection(old: Check, new: Check) -> Iterator[Change]:

@@ -8,7 +8,7 @@ import pytest
 
 from synguard.governance import gate
 from synguard.governance.limits import Limit
-from synguard.governance.policy import load_policy
+from synguard.governance.policy import Check, load_policy
 from synguard.results import ExitCode
 
 
@@ -47,9 +47,9 @@ def mutate(monkeypatch, name):
         unusable = gate._unusable
         monkeypatch.setattr(gate, "_unusable", lambda c, m, s, x: None if m.state == "not_tested" else unusable(c, m, s, x))
     elif name == "every check applies":
-        monkeypatch.setattr(gate, "_applies", lambda *args: True)
+        monkeypatch.setattr(Check, "applies", lambda *args: True)
     elif name == "the model is always taken as held back":
-        monkeypatch.setattr(gate, "_applies", lambda check, released: check.when != "model released")
+        monkeypatch.setattr(Check, "applies", lambda check, released: check.when != "model released")
     elif name == "evidence outweighs failure":
         order = ExitCode.precedence()
         swapped = (*order[:3], order[5], order[4], order[3], *order[6:])

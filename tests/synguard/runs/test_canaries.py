@@ -174,7 +174,7 @@ def test_configurations_that_cannot_be(world, tmp_path, old, new, message):
 
 
 @pytest.mark.system
-def test_a_whole_run_with_canaries_and_private_training(world, monkeypatch):
+def test_a_whole_run_with_canaries_and_private_training(world):
     """Both figures come out of a run and its report, and a resumed audit of the model gives the same."""
     (world / "whole.yaml").write_text(
         CONFIG.replace("image_size: 16", "image_size: 32")
@@ -182,9 +182,6 @@ def test_a_whole_run_with_canaries_and_private_training(world, monkeypatch):
         .replace("audits:\n", "release: {images: 30, max_attempts: 1.5}\naudits:\n  labels: {steps: 20}\n")
         .replace("audits:\n", "audits:\n  memorisation: {planted_per_transform: 2}\n")
     )
-    # An audit of images has no file in which its audits could be made as small.
-    small = load_config(world / "whole.yaml").audits
-    monkeypatch.setattr("synguard.runs.execute.AuditConfig", lambda memorisation: small)
     result = synguard.generate_and_audit(world / "whole.yaml", world / "run")
     upper, lower = result.metric("training.epsilon_upper_bound"), result.metric("membership.epsilon_lower_bound")
     assert upper.state == "measured"
@@ -200,6 +197,7 @@ def test_a_whole_run_with_canaries_and_private_training(world, monkeypatch):
         synthetic=result.folder / "accepted",
         patient="patient",
         conditions=str(world / "whole.yaml"),
+        audits=load_config(world / "whole.yaml").audits,
         model=result.folder / "generator",
         size=32,
         out=world / "again",

@@ -21,7 +21,7 @@ from PIL import Image
 import synguard
 from synguard.commands.main import cli
 from synguard.data.images import ImageSet
-from synguard.data.phantom import phantom_set, write_phantoms
+from synguard.data.phantom import phantom_set
 from synguard.errors import InputError, SynguardError
 from synguard.governance.keys import software
 from synguard.governance.ledger import Head, Ledger
@@ -29,30 +29,14 @@ from synguard.runs.ledger import RunLedger
 from synguard.runs.material import Material
 from synguard.runs.result import RunResult
 from tests.support.cli import environment
+from tests.support.given import given_phantoms
 
 PASSPHRASE = "a long enough passphrase"
-CONFIG = """\
-name: given
-image_size: 32
-private: {path: private, patient: patient}
-holdout: {path: holdout, patient: patient}
-generator: {kind: folder, path: made}
-release: {images: 20}
-audits:
-  memorisation: {planted_per_transform: 4, batch_size: 8}
-  membership: {permutations: 199, resamples: 200, draws: 1}
-"""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recorded")
-    write_phantoms(folder / "private", patients=40, images_per_patient=1, size=32, seed=5)
-    write_phantoms(folder / "holdout", patients=40, images_per_patient=1, size=32, seed=5, first_patient=60)
-    write_phantoms(folder / "made", patients=20, images_per_patient=1, size=32, seed=5, first_patient=160)
-    (folder / "made" / "metadata.csv").unlink()
-    (folder / "synguard.yaml").write_text(CONFIG)
-    return folder
+    return given_phantoms(tmp_path_factory.mktemp("recorded")).parent
 
 
 @pytest.fixture(scope="module")
