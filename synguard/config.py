@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "AskedConfig",
     "AttributeConfig",
     "AuditConfig",
     "AutoencoderConfig",
@@ -271,10 +272,32 @@ class AuditConfig(_Config):
     fidelity: FidelityConfig = FidelityConfig()
 
 
+class AskedConfig(_Config):
+    """Which conditions images are asked for: as private patients have them, or one of these."""
+
+    balanced: str | None = None
+    """An attribute whose levels are asked for equally often."""
+    rare: str | None = None
+    """An attribute whose rarer levels are asked for `at_least` times, the others as private patients have them."""
+    at_least: Positive = 1
+    table: str | None = None
+    """A CSV, JSONL or Parquet file with a column an attribute and one named count."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> AskedConfig:
+        named = [key for key in ("balanced", "rare", "table") if getattr(self, key) is not None]
+        if len(named) > 1:
+            raise ValueError(f"release.asked: found {' and '.join(named)}, expected one of them")
+        if ("at_least" in self.model_fields_set) != (self.rare is not None):
+            raise ValueError("release.asked: found one of rare and at_least, expected both or neither")
+        return self
+
+
 class ReleaseConfig(_Config):
     """What is to be released."""
 
     images: Positive = 1000
+    asked: AskedConfig = AskedConfig()
     covers: tuple[Literal["images", "model"], ...] = ("images",)
     max_attempts: Annotated[float, Field(ge=1)] = 2.0
     """Circuit breaker: the run stops after this many times `images` candidates."""

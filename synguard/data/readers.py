@@ -33,7 +33,7 @@ from synguard.data.released import refuse_equal_names, refuse_outsized, refuse_t
 from synguard.errors import InputError, IntegrityError, UnreadableImageError
 from synguard.protocols import Images
 
-__all__ = ["Progress", "native_pixels", "read_images", "shorter_side"]
+__all__ = ["Progress", "native_pixels", "read_images", "read_table", "shorter_side"]
 
 _Item = TypeVar("_Item")
 
@@ -43,6 +43,8 @@ Progress = Callable[[int, int], None]
 _IMAGE_FORMATS = frozenset({"PNG", "JPEG", "WebP", "TIFF", "DICOM", "GIF"})
 _MAP_FROM = 2**30  # bytes of pixels from which they are kept in a file
 _SOURCES = "an image folder, a .csv, .jsonl or .parquet table of paths, or a MedMNIST .npz"
+_LARGEST_TABLE = 64 << 20
+"""Bytes of a table that names no images."""
 
 
 def read_images(
@@ -141,6 +143,17 @@ def _locate(path: str, base: Path) -> tuple[Store, str | None, str]:
     if not local.is_file() or local.suffix not in (*TABLE_SUFFIXES, ".npz"):
         raise InputError.of(local, "a file of another kind" if local.exists() else "nothing", _SOURCES)
     return LocalStore(local.parent), local.name, wanted
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of text that stands on its own, CSV, JSONL or Parquet. InputError where it is none, or far too large."""
+    if not path.is_file() or path.suffix not in TABLE_SUFFIXES:
+        raise InputError.of(
+            path, "a file of another kind" if path.exists() else "nothing", f"one of {', '.join(TABLE_SUFFIXES)}"
+        )
+    if (size := path.stat().st_size) > _LARGEST_TABLE:
+        raise InputError.of(path, f"{size:,} bytes", f"a table of at most {_LARGEST_TABLE:,}")
+    return parse_table(path.read_bytes(), str(path))
 
 
 def _folder_table(store: Store) -> pd.DataFrame:

@@ -25,8 +25,9 @@ from synguard.data.splits import split_holdout
 from synguard.errors import InputError
 from synguard.governance.files import canonical, read_json, write_private
 from synguard.metrics.clusters import confidence_of_each, onset
+from synguard.runs.asked import Cell, plan_conditions
 from synguard.runs.material import Material
-from synguard.runs.plan import attempt_seed, plan_conditions
+from synguard.runs.plan import attempt_seed
 from synguard.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -143,10 +144,10 @@ class Curve:
 
     @cached_property
     def _asked(self) -> Any:
-        """Conditions as a release would ask for them, the same at every checkpoint."""
+        """Conditions as private patients have them, the same at every checkpoint."""
         material = self._material
         patients = material.private.patients.tolist()
-        return plan_conditions(material.private_conditions, patients, self._generated, self._config.seed)
+        return plan_conditions(material.private_conditions, patients, [Cell({}, self._generated)], self._config.seed)
 
     def _begins(self, points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         # What tells private from holdout images without any model would tell them in both figures too.

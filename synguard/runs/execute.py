@@ -27,6 +27,7 @@ from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
 from synguard.protocols import Denoiser, Generator
 from synguard.results import Metric
+from synguard.runs.asked import plan, refuse_private_texts
 from synguard.runs.assemble import accept_given, lay_out_batches
 from synguard.runs.canaries import coins_of, draw_for, spent_by, with_canaries
 from synguard.runs.conclude import audit_results, conclude, write_reports
@@ -39,7 +40,7 @@ from synguard.runs.index import check_key_file
 from synguard.runs.inside import NO_MODEL, Inside, check_reference, find_reference, look_inside
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
 from synguard.runs.open_run import OpenRun
-from synguard.runs.plan import Attempt, Queue, plan_conditions, refuse_private_texts
+from synguard.runs.plan import Attempt, Queue
 from synguard.runs.prepare import Prepared, prepare
 from synguard.runs.progress import Progress, silent
 from synguard.runs.result import RunResult, load_result
@@ -80,8 +81,8 @@ def generate_and_audit(
         inside = look_inside(settings, model)
         require_link(settings, inside.denoiser, link_of(model, seen))
         inside.check(seen)
-    conditions = _planned(settings, seen)
-    digest = "" if given is None else given.digest
+    conditions = _planned(settings, seen, base, progress)
+    digest = f"{'' if given is None else given.digest} {labels_digest(conditions)}"
     run = OpenRun.open(
         target, settings, base, material, policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
     )
@@ -164,12 +165,10 @@ class _Given:
         return str(self.config.generator.path)
 
 
-def _planned(config: RunConfig, material: Material) -> pd.DataFrame:
+def _planned(config: RunConfig, material: Material, base: Path, progress: Progress) -> pd.DataFrame:
     """The conditions of all slots."""
     patients = material.private.patients.tolist()
-    planned = plan_conditions(material.private_conditions, patients, config.release.images, config.seed)
-    refuse_private_texts(planned, material.private_conditions, patients, material.schema)
-    return planned
+    return plan(config, material.private_conditions, patients, material.schema, base, progress=progress)
 
 
 def _generate(run: OpenRun, whole: Material, material: Material, conditions: pd.DataFrame) -> RunResult:
@@ -180,7 +179,7 @@ def _generate(run: OpenRun, whole: Material, material: Material, conditions: pd.
             drawn = draw_for(trained, material.private, config.generator.canaries, run.progress)
             if drawn is not None:
                 material = with_canaries(material, drawn)
-                conditions = _planned(config, material)
+                conditions = _planned(config, material, run.base, silent)
             train_generator(config, material, trained, run.progress, base=run.base, canaries=drawn)
         generator = open_generator(config, run.base, trained)
     inside = Inside(generator, generator) if isinstance(generator, Denoiser) else look_inside(config, trained)

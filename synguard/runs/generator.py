@@ -14,13 +14,14 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.protocols import Denoiser, Generator
+from synguard.runs.asked import plan
 from synguard.runs.canaries import card_entry, draw_for, with_canaries
 from synguard.runs.configuration import load_config
 from synguard.runs.curve import Curve
 from synguard.runs.engine import encode_png
 from synguard.runs.folder import whole_folder
 from synguard.runs.material import Material, check_different_folders, read_material
-from synguard.runs.plan import attempt_seed, plan_conditions, refuse_private_texts
+from synguard.runs.plan import attempt_seed
 from synguard.runs.progress import Progress
 
 __all__ = [
@@ -185,8 +186,7 @@ def generate_only(path: Path, out: Path, *, images: int | None, progress: Progre
     schema, patients = ConditionSchema(config.conditions), private.patients.tolist()
     conditions = schema.parse(private.metadata, f"private ({config.private.path})")
     generator = open_generator(config, path.parent, path.parent / config.generator.path)
-    asked = plan_conditions(conditions, patients, images or config.release.images, config.seed)
-    refuse_private_texts(asked, conditions, patients, schema)
+    asked = plan(config, conditions, patients, schema, path.parent, images=images, progress=progress)
     seeds = [attempt_seed(config.seed, slot, 0) for slot in range(len(asked))]
     with whole_folder(out) as scratch:
         (scratch / "images").mkdir()

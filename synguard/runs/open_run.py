@@ -70,7 +70,7 @@ class OpenRun:
     ) -> OpenRun:
         """A new run folder, or with `resume` the one there, if it is of the same configuration, images, labels and policy.
 
-        `candidates` is the digest of what they come from: images or a generator that was given, "" where one is trained.
+        `candidates` is the digest of what they come from: images or a generator that was given, and what it is asked for.
         The run's first entry is in the ledger before its folder is made.
         """
         identity = {
