@@ -72,6 +72,8 @@ class ConditionEncoder:
 
 def _attribute(config: AttributeConfig, column: pd.Series[Any]) -> dict[str, Any]:
     stored: dict[str, Any] = {"name": config.name, "kind": config.kind}
+    if config.group is not None:
+        stored["group"] = config.group
     if config.levels is not None:
         stored["levels"] = list(config.levels)
     if config.kind == "continuous":

@@ -1,4 +1,4 @@
-"""The denoiser: a stock UNet2DConditionModel told time and conditions, and the flow matching loss it is trained with."""
+"""The denoiser: a stock UNet2DConditionModel told time and conditions, and the loss it is trained with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from generation.synguard_pipeline import predict
+from generation.schedule import FLOW, Schedule
+from generation.synguard_sampling import predict
 from synguard.config import DenoiserConfig
 from synguard.errors import InputError
 
@@ -47,15 +48,19 @@ def build(config: DenoiserConfig, *, latent_channels: int, latent_size: int, dim
     )
 
 
-def errors(unet: Any, latents: Tensor, conditions: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-    """Squared error per image (n,) of the predicted velocity noise - latents at times (n,), t = 1 being pure noise.
+def errors(
+    unet: Any, latents: Tensor, conditions: Tensor, noise: Tensor, times: Tensor, schedule: Schedule = FLOW
+) -> Tensor:
+    """Squared error per image (n,) of what is predicted at times (n,), t = 1 being pure noise.
 
-    Flow matching with a straight path: arXiv 2210.02747, 2209.03003.
+    By default of the velocity noise - latents of flow matching with a straight path: arXiv 2210.02747, 2209.03003.
     """
-    t = times.view(-1, 1, 1, 1)
-    return (predict(unet, (1 - t) * latents + t * noise, times, conditions) - (noise - latents)).square().flatten(1).mean(1)
+    noised, target = schedule.mixed(latents, noise, times)
+    return (predict(unet, noised, schedule.told(times), conditions) - target).square().flatten(1).mean(1)
 
 
-def loss(unet: Any, latents: Tensor, conditions: Tensor, noise: Tensor, normal: Tensor) -> Tensor:
-    """Mean error at logit-normal times (arXiv 2403.03206), given as their standard normal draws (n,)."""
-    return errors(unet, latents, conditions, noise, normal.sigmoid()).mean()
+def loss(unet: Any, latents: Tensor, conditions: Tensor, noise: Tensor, normal: Tensor, schedule: Schedule = FLOW) -> Tensor:
+    """Mean weighted error at times given by their standard normal draws (n,)."""
+    times = schedule.times(normal)
+    found, weights = errors(unet, latents, conditions, noise, times, schedule), schedule.weights(times)
+    return found.mean() if weights is None else (weights * found).mean()

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import diffusers
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 
-from generation import synguard_pipeline
+from generation import synguard_pipeline, synguard_sampling
 from generation.accounting import Budget, in_words, statement
 from generation.names import CARD, INDEX, NOISE_KEY, STATE
+from generation.samplers import fitted
+from generation.schedule import scheduler_for
+from generation.synguard_sampling import prediction_of
 from synguard.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ images = pipe([{{}}], seeds=[7]).images  # attributes that are left out are unkn
 
 Attributes: {attributes}. Their kinds and levels are in `conditions.json`, everything else in `model_card.json`.
 The components load without `trust_remote_code`: `AutoencoderKL`, `UNet2DConditionModel` and
-`FlowMatchEulerDiscreteScheduler`, each by its sub-folder. Do not pass on `training/`: it is private.
+`{scheduler}`, each by its sub-folder. Do not pass on `training/`: it is private.
 """
 
 
@@ -165,9 +167,11 @@ def finish(
     vae.save_pretrained(folder / "vae")
     unet.save_pretrained(folder / "unet")
     raw_unet.save_pretrained(folder / STATE / "unet_raw")
-    FlowMatchEulerDiscreteScheduler().save_pretrained(folder / "scheduler")
-    module = Path(synguard_pipeline.__file__)
-    shutil.copyfile(module, folder / module.name)
+    scheduler = scheduler_for(config.denoiser.objective)
+    scheduler.save_pretrained(folder / "scheduler")
+    modules = [Path(str(module.__file__)) for module in (synguard_pipeline, synguard_sampling)]
+    for module in modules:
+        shutil.copyfile(module, folder / module.name)
     _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
     seen = config.denoiser.steps * config.images_a_step / identity["private_images"]
     card = {
@@ -189,20 +193,23 @@ def finish(
             digest=identity["private_digest"],
             seen=seen,
             attributes=names,
+            scheduler=type(scheduler).__name__,
             privacy=in_words(privacy),
         )
     )
-    sampling = config.sampling
+    sampling = fitted(config.sampling, prediction_of(scheduler))
     index = {
-        "_class_name": [module.stem, "SynguardPipeline"],
+        "_class_name": [modules[0].stem, "SynguardPipeline"],
         "_diffusers_version": diffusers.__version__,
         "vae": ["diffusers", "AutoencoderKL"],
         "unet": ["diffusers", "UNet2DConditionModel"],
-        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "scheduler": ["diffusers", type(scheduler).__name__],
         "attributes": attributes,
         "sampler": sampling.sampler,
         "steps": sampling.steps,
         "guidance": sampling.guidance,
+        "interval": list(sampling.interval),
+        "groups": {name: group.model_dump(mode="json") for name, group in sampling.groups.items()},
     }
     _write(folder / INDEX, index)
     _drop_state(folder / STATE)

@@ -19,8 +19,9 @@ from PIL import Image
 from generation.folder import digest_of, refuse_pickles
 from generation.latent import torch_device
 from generation.synguard_pipeline import images_in, in_chunks
+from generation.synguard_sampling import fitting, prediction_of, solver
 from synguard.config import SamplingConfig
-from synguard.errors import InputError
+from synguard.errors import ConfigError, InputError
 from synguard.protocols import Images
 
 __all__ = ["ForeignGenerator", "ForeignLatentGenerator", "files_digest", "prompt_of", "resized"]
@@ -80,7 +81,10 @@ class ForeignGenerator:
             raise InputError.of(
                 folder, f"{type(pipeline).__name__}, whose call takes no generator", "one that can be seeded"
             )
-        settings = sampling.model_dump(include={"steps", "guidance"}) if sampling else None
+        if sampling is not None:
+            _check_plain(sampling)
+            _with_sampler(pipeline, sampling.sampler)
+        settings = sampling.model_dump(include={"sampler", "steps", "guidance"}) if sampling else None
         vae = getattr(pipeline, "vae", None)
         in_colour = isinstance(vae, AutoencoderKL) and vae.config.in_channels == 3
         kind = ForeignLatentGenerator if in_colour else cls
@@ -152,6 +156,32 @@ class ForeignLatentGenerator(ForeignGenerator):
             return resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
 
         return in_chunks(len(images), _CHUNK, work)
+
+
+def _check_plain(sampling: SamplingConfig) -> None:
+    """ConfigError for settings that only our own models have."""
+    for key in ("interval", "groups"):
+        if getattr(sampling, key) != SamplingConfig.model_fields[key].get_default(call_default_factory=True):
+            raise ConfigError.of(
+                f"generator.sampling.{key}", "it beside a pipeline by others", "none: its guidance is its own"
+            )
+
+
+def _with_sampler(pipeline: Any, name: str | None) -> None:
+    """Gives the pipeline another sampler, on its own schedule. ConfigError for one that it would not work with."""
+    if name is None:
+        return
+    key, kind = "generator.sampling.sampler", type(pipeline).__name__
+    declared = inspect.signature(type(pipeline).__init__).parameters["scheduler"].annotation
+    if "KarrasDiffusionSchedulers" not in str(declared):
+        raise ConfigError.of(key, f"{name} for a {kind}", "none: it works with its own alone")
+    prediction = prediction_of(pipeline.scheduler)
+    # Without prepare_latents it starts from noise of deviation 1, whatever the sampler asks for.
+    fit = {n: solver(n, pipeline.scheduler, prediction) for n in fitting(prediction) if n != "ab2"}
+    fit = {n: made for n, made in fit.items() if hasattr(pipeline, "prepare_latents") or float(made.init_noise_sigma) == 1}
+    if name not in fit:
+        raise ConfigError.of(key, name, f"one for a {kind} that predicts {prediction}: {', '.join(fit)}")
+    pipeline.scheduler = fit[name]
 
 
 def prompt_of(row: dict[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from generation import denoiser, synguard_pipeline
@@ -19,8 +19,10 @@ from generation.conditions import ConditionEncoder
 from generation.folder import check_weights, digest_of, refuse_pickles
 from generation.gradients import gradient_norms
 from generation.names import CARD, INDEX, STATE
-from generation.schedule import FLOW, check_level
-from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise, predict
+from generation.samplers import check_groups, fitted
+from generation.schedule import Schedule, check_level
+from generation.synguard_pipeline import chunk_size, guidance_of, images_in, in_chunks, normalise
+from generation.synguard_sampling import Term, predict
 from synguard.config import AttributeConfig, SamplingConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.turns import TURNS
@@ -28,6 +30,10 @@ from synguard.errors import InputError
 from synguard.protocols import Images
 
 __all__ = ["LatentDiffusion", "condition_encoder", "torch_device"]
+
+_SAMPLING = ("sampler", "steps", "guidance", "interval", "groups")
+"""Settings that an image depends on, as a folder's index stores them."""
+_SCHEDULERS = {kind.__name__: kind for kind in (FlowMatchEulerDiscreteScheduler, DDPMScheduler)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +52,9 @@ class LatentDiffusion:
     sampling: SamplingConfig
     device: torch.device
     encoder: ConditionEncoder
+    scheduler: Any
+    schedule: Schedule
+    guidance: tuple[Term, ...]
     vae: Any
     unets: dict[str, Any]
 
@@ -60,12 +69,17 @@ class LatentDiffusion:
         target = torch_device(device)
         weights_digest = check_weights(folder)
         index = json.loads((folder / INDEX).read_text())
-        sampling = sampling or SamplingConfig(**{key: index[key] for key in ("sampler", "steps", "guidance")})
+        scheduler = open_scheduler(folder)
+        schedule = Schedule.of(scheduler, str(folder / "scheduler"))
+        stored = SamplingConfig(**{key: index[key] for key in _SAMPLING if key in index})
+        sampling = fitted(sampling or stored, schedule.prediction)
         places = {"ema": folder / "unet", "raw": folder / STATE / "unet_raw"}
         unets = {name: _open(UNet2DConditionModel, place, target) for name, place in places.items() if place.is_dir()}
         vae = _open(AutoencoderKL, folder / "vae", target)
         config = unets["ema"].config
-        settings = sampling.model_dump(include={"sampler", "steps", "guidance"})
+        settings = sampling.model_dump(include=set(_SAMPLING))
+        encoder = condition_encoder(index["attributes"])
+        check_groups(sampling, encoder.schema)
         return cls(
             digest=digest_of({"weights": weights_digest, "sampling": settings}),
             size=int(vae.config.sample_size),
@@ -74,7 +88,10 @@ class LatentDiffusion:
             turns=_turns(folder),
             sampling=sampling,
             device=target,
-            encoder=condition_encoder(index["attributes"]),
+            encoder=encoder,
+            scheduler=scheduler,
+            schedule=schedule,
+            guidance=guidance_of(encoder.attributes, settings),
             vae=vae,
             unets=unets,
         )
@@ -100,11 +117,12 @@ class LatentDiffusion:
             return synguard_pipeline.render(
                 self.vae,
                 self.unets["ema"],
+                self.scheduler,
                 self.encoder.encode(conditions),
                 seeds,
-                sampler=settings.sampler,
+                sampler=str(settings.sampler),
                 steps=settings.steps,
-                guidance=settings.guidance,
+                guidance=self.guidance,
             )
 
     def encode(self, images: Images) -> NDArray[np.float32]:
@@ -131,7 +149,7 @@ class LatentDiffusion:
         noise: NDArray[np.float32],
         weights: str = "ema",
     ) -> NDArray[np.float64]:
-        """Mean squared error (n,) of the velocity predicted at time `level`, guidance 1; noise is (c, h, w) or (n, c, h, w).
+        """Mean squared error (n,) of what is predicted at a level, guidance 1; noise is (c, h, w) or (n, c, h, w).
 
         Without conditions, of the unconditional prediction. Raises InputError for a level outside (0, 1) or for weights
         that are not there.
@@ -143,28 +161,29 @@ class LatentDiffusion:
             z, c, e = (torch.from_numpy(array[rows]).to(self.device) for array in (latents, encoded, drawn))
             z, e = (value.contiguous(memory_format=torch.channels_last) for value in (z, e))
             with torch.inference_mode():
-                error = denoiser.errors(unet, z, c, e, torch.full((len(rows),), level, device=self.device))
+                times = torch.full((len(rows),), self.schedule.time(level), device=self.device)
+                error = denoiser.errors(unet, z, c, e, times, self.schedule)
             array: NDArray[np.float64] = error.double().cpu().numpy()
             return array
 
         return in_chunks(len(latents), chunk_size(self.device), work)
 
     def coefficients(self, level: float) -> tuple[float, float]:
-        """Shares of latent and noise at time `level`: the straight path of flow matching."""
-        return FLOW.coefficients(level)
+        """Shares of latent and noise at a level: of a flow's straight path, or at the nearest step of the schedule."""
+        return self.schedule.coefficients(level)
 
     def predict(
         self, noised: NDArray[np.float32], conditions: pd.DataFrame | None, *, level: float, weights: str = "ema"
     ) -> NDArray[np.float32]:
-        """The noise float32 (n, c, h, w) that follows from the velocity predicted at time `level`; errors as `errors`."""
+        """The noise float32 (n, c, h, w) that follows from what is predicted at a level; errors as `errors`."""
         unet, encoded = self._asked(level, weights, conditions, len(noised))
 
         def work(rows: NDArray[np.int64]) -> NDArray[np.float32]:
             z, c = (torch.from_numpy(array[rows]).to(self.device) for array in (noised, encoded))
             z = z.contiguous(memory_format=torch.channels_last)
             with torch.inference_mode():
-                velocity = predict(unet, z, torch.full((len(rows),), level, device=self.device), c)
-                array: NDArray[np.float32] = FLOW.noise(velocity, z, level).cpu().numpy()
+                steps = torch.full((len(rows),), self.schedule.timestep(level), device=self.device)
+                array: NDArray[np.float32] = self.schedule.noise(predict(unet, z, steps, c), z, level).cpu().numpy()
             return array
 
         return in_chunks(len(noised), chunk_size(self.device), work)
@@ -180,11 +199,12 @@ class LatentDiffusion:
     ) -> NDArray[np.float64]:
         """Norms (n, tensors) of the gradient of the mean error over the levels, each with its noise (levels, c, h, w)."""
         unet, encoded = self._asked(levels[0], weights, conditions, len(latents))
-        times, e = (torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device) for array in (levels, noise))
+        moments = [self.schedule.time(level) for level in levels]
+        times, e = (torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device) for array in (moments, noise))
 
         def loss(model: Any, row: int) -> torch.Tensor:
             z, c = (torch.from_numpy(array[[row] * len(levels)]).to(self.device) for array in (latents, encoded))
-            return denoiser.errors(model, z, c, e, times).mean()
+            return denoiser.errors(model, z, c, e, times, self.schedule).mean()
 
         return gradient_norms(unet, loss, len(latents))
 
@@ -214,6 +234,16 @@ class LatentDiffusion:
             return normalise(self.vae, mode.float())
 
 
+def open_scheduler(folder: Path) -> Any:
+    """The scheduler beside a trained model, which says what it predicts. InputError where it is none that we write."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        name = json.loads(path.read_text())["_class_name"]
+        return _SCHEDULERS[name].from_pretrained(path.parent, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError.of(path, "no scheduler of a model that synguard trained", " or ".join(_SCHEDULERS)) from error
+
+
 def torch_device(name: str) -> torch.device:
     """The device of that name; raises InputError where it is missing."""
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -234,6 +264,6 @@ def _turns(folder: Path) -> tuple[int, ...]:
 
 def condition_encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
     """The encoder that a trained folder stores as its attributes."""
-    configs = [{key: a[key] for key in ("name", "kind", "levels", "range") if key in a} for a in attributes]
+    configs = [{key: a[key] for key in ("name", "kind", "levels", "range", "group") if key in a} for a in attributes]
     schema = ConditionSchema(tuple(AttributeConfig(**config) for config in configs))
     return ConditionEncoder(schema, tuple(attributes))

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import torch
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 
 from synguard.errors import InputError
 
-__all__ = ["FLOW", "Prediction", "Schedule", "check_level"]
+__all__ = ["FLOW", "Prediction", "Schedule", "check_level", "scheduler_for"]
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 
@@ -81,13 +83,63 @@ class Schedule:
 
     def target(self, latents: Tensor, drawn: Tensor, level: float) -> Tensor:
         """What the model should have predicted for latents noised with `drawn`."""
-        signal, noise = self.coefficients(level)
+        return self._target(latents, drawn, *self.coefficients(level))
+
+    def _target(self, latents: Tensor, drawn: Tensor, signal: float | Tensor, noise: float | Tensor) -> Tensor:
         if self.prediction == "epsilon":
             return drawn
         if self.prediction == "v_prediction":
             return signal * drawn - noise * latents
         return latents if self.prediction == "sample" else drawn - latents
 
+    def time(self, level: float) -> float:
+        """The time in (0, 1) of a level."""
+        return level if self.alphas is None else (self.timestep(level) + 0.5) / self.steps
 
+    def times(self, normal: Tensor) -> Tensor:
+        """Times of training (n,) from standard normal draws: logit-normal for a flow (arXiv:2403.03206), else uniform."""
+        return normal.sigmoid() if self.alphas is None else torch.special.ndtr(normal)
+
+    def told(self, times: Tensor) -> Tensor:
+        """What the model is told at times (n,)."""
+        return times * self.steps if self.alphas is None else (times * self.steps).floor().clamp(max=self.steps - 1)
+
+    def mixed(self, latents: Tensor, drawn: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Noised latents at times (n,), and what the model should predict for them."""
+        signal, noise = self._shares(times)
+        return signal * latents + noise * drawn, self._target(latents, drawn, signal, noise)
+
+    def weights(self, times: Tensor) -> Tensor | None:
+        """Min-SNR weights (n,) with gamma 5 of the errors at times (arXiv:2303.09556, section 3.4); None for a flow."""
+        if self.alphas is None:
+            return None
+        signal, noise = (share.flatten() for share in self._shares(times))
+        ratio = (signal / noise).square()
+        least = ratio.clamp(max=_GAMMA)
+        return least / (ratio + 1) if self.prediction == "v_prediction" else least / ratio
+
+    def _shares(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        if self.alphas is None:
+            t = times.view(-1, 1, 1, 1)
+            return 1 - t, t
+        alphas = torch.from_numpy(self.alphas).to(times)[self.told(times).long()].view(-1, 1, 1, 1)
+        return alphas.sqrt(), (1 - alphas).sqrt()
+
+
+_GAMMA = 5.0
 FLOW = Schedule("flow", None, 1000)
-"""That of our own models."""
+"""That of flow matching, the default of our own models."""
+
+
+def scheduler_for(objective: Literal["flow", "epsilon", "v"]) -> Any:
+    """The scheduler that lies beside a model trained for an objective; for epsilon and v with Stable Diffusion's betas."""
+    if objective == "flow":
+        return FlowMatchEulerDiscreteScheduler()
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction" if objective == "v" else "epsilon",
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )

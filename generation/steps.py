@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from generation.accounting import Budget
 from generation.conditions import ConditionEncoder
 from generation.fit import Gradients, clipped, torch_normal
 from generation.private import Patients, Secret, clipped_sum, noised, put
+from generation.schedule import Schedule
 from synguard.config import PrivateConfig
 
 __all__ = ["Drawn", "plain", "private"]
@@ -33,6 +35,7 @@ class Drawn:
     encoded: NDArray[np.float32]
     encoder: ConditionEncoder
     dropout: float
+    schedule: Schedule
 
     def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Latents, conditions (some hidden), noise, and the normal draws that times come from; one a row."""
@@ -56,7 +59,8 @@ def plain(
     def loss(model: Any, step: int) -> Tensor:
         latents, conditions, noise, normal = drawn.batch(rows(step), rng(step))
         with autocast():
-            return denoiser.loss(model, latents.contiguous(memory_format=torch.channels_last), conditions, noise, normal)
+            latents = latents.contiguous(memory_format=torch.channels_last)
+            return denoiser.loss(model, latents, conditions, noise, normal, drawn.schedule)
 
     return clipped(loss)
 
@@ -67,13 +71,14 @@ def private(drawn: Drawn, patients: Patients, secret: Secret, config: PrivateCon
     In float32 throughout, so that what is clipped is what is added up.
     """
     expected = patients.rate * len(patients.rows)
+    loss = partial(denoiser.loss, schedule=drawn.schedule)
 
     def gradients(model: Any, step: int) -> None:
         taken, rng = patients.taken(secret, step), secret.rng(_DRAWS, step)
         rows = [patients.images(patient, config.multiplicity, rng) for patient in taken.tolist()]
         flat = drawn.batch(np.concatenate([np.zeros(0, dtype=np.int64), *rows]), rng)
         batch = [part.reshape(len(taken), config.multiplicity, *part.shape[1:]) for part in flat]
-        total = clipped_sum(model, denoiser.loss, batch, config.clip)
+        total = clipped_sum(model, loss, batch, config.clip)
         generator = secret.generator(step, drawn.latents.device)
         put(model, noised(total, deviation=budget.noise * config.clip, expected=expected, generator=generator))
 

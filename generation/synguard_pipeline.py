@@ -25,7 +25,9 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["SynguardPipeline", "decode", "encode", "noise", "normalise", "sample", "width"]
+from .synguard_sampling import Term, generators, noise, sample, terms  # as it is found in a folder
+
+__all__ = ["SynguardPipeline", "decode", "encode", "guidance_of", "normalise", "width"]
 
 FREQUENCIES = 4
 """Octaves of the Fourier features of a continuous attribute."""
@@ -110,54 +112,6 @@ def _bag_of_words(text: str) -> list[float]:
     return [count / length for count in counts]
 
 
-def noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> torch.Tensor:
-    """Starting noise (n, c, h, w), each image's from its own seed, drawn on the CPU so that all devices start alike."""
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
-
-
-def sample(
-    unet: Any,
-    start: torch.Tensor,
-    conditions: torch.Tensor,
-    *,
-    steps: int,
-    guidance: float,
-    sampler: str,
-) -> torch.Tensor:
-    """Latents (n, c, h, w): the flow dz/dt = v(z, t) followed from noise (t = 1) to data (t = 0) in equal steps.
-
-    v is the unet's prediction of noise - data, with classifier-free guidance v0 + w (vc - v0) (arXiv 2207.12598), both
-    evaluated in one call. Solvers: "euler", "heun" (two evaluations a step), "ab2" (Adams-Bashforth of order two).
-    """
-    guided = guidance != 1 and conditions.shape[1] > 0
-    both = torch.cat([conditions, torch.zeros_like(conditions)]) if guided else conditions
-
-    def velocity(z: torch.Tensor, t: float) -> torch.Tensor:
-        if not guided:
-            return predict(unet, z, torch.full((len(z),), t, device=z.device), both)
-        v, v0 = predict(unet, torch.cat([z, z]), torch.full((2 * len(z),), t, device=z.device), both).chunk(2)
-        return v0 + guidance * (v - v0)
-
-    z, h, last = start, -1.0 / steps, None
-    for step in range(steps):
-        v = velocity(z, 1 - step / steps)
-        if sampler == "heun" and step < steps - 1:
-            slope = (v + velocity(z + h * v, 1 - (step + 1) / steps)) / 2
-        elif sampler == "ab2" and last is not None:
-            slope = 1.5 * v - 0.5 * last
-        else:
-            slope = v
-        z, last = z + h * slope, v
-    return z
-
-
-def predict(unet: Any, z: torch.Tensor, t: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-    """The unet's velocity (n, c, h, w) at times t (n,) in (0, 1), as float32."""
-    labels = conditions if conditions.shape[1] else None
-    out: torch.Tensor = unet(z, t * 1000, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
-    return out.float()
-
-
 def images_in(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """Images uint8 (n, h, w, 3) as float32 (n, 3, h, w) in [-1, 1]; the view leaves channels last."""
     return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -201,8 +155,18 @@ def chunk_size(device: torch.device | str) -> int:
     return 256 if torch.device(device).type == "cuda" else 25
 
 
+def guidance_of(attributes: Sequence[Attribute], settings: Mapping[str, Any]) -> tuple[Term, ...]:
+    """Guidance by groups of attributes, from the `guidance`, `interval` and `groups` of sampling settings."""
+    widths, members = [width(a) for a in attributes], [a.get("group") for a in attributes]
+    interval, groups = settings.get("interval") or (0.0, 1.0), settings.get("groups") or {}
+    return terms(widths, members, settings["guidance"], interval, groups)
+
+
 class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
-    """A conditional latent diffusion model trained by flow matching; `attributes` is its condition schema."""
+    """A conditional latent diffusion model; `attributes` is its condition schema, the rest how it samples by default.
+
+    `guidance` acts at times within `interval`, 1 being pure noise; `groups` of attributes may have their own of both.
+    """
 
     model_cpu_offload_seq = "unet->vae"
 
@@ -215,10 +179,19 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
         sampler: str = "ab2",
         steps: int = 20,
         guidance: float = 2.0,
+        interval: Sequence[float] = (0.0, 1.0),
+        groups: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
-        self.register_to_config(attributes=[dict(a) for a in attributes], sampler=sampler, steps=steps, guidance=guidance)
+        self.register_to_config(
+            attributes=[dict(a) for a in attributes],
+            sampler=sampler,
+            steps=steps,
+            guidance=guidance,
+            interval=list(interval),
+            groups=dict(groups or {}),
+        )
 
     @torch.inference_mode()
     def __call__(
@@ -239,14 +212,18 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
             if unknown := set(row) - set(names):
                 raise ValueError(f"conditions: found {sorted(unknown)}, expected names out of {names}")
         columns = {name: [row.get(name) for row in conditions] for name in names}
+        settings = dict(self.config)
+        if guidance_scale is not None:
+            settings |= {"guidance": guidance_scale, "groups": {}}
         images = render(
             self.vae,
             self.unet,
+            self.scheduler,
             encode(self.config.attributes, columns, len(seeds)),
             seeds,
             sampler=sampler or self.config.sampler,
             steps=num_inference_steps or self.config.steps,
-            guidance=self.config.guidance if guidance_scale is None else guidance_scale,
+            guidance=guidance_of(self.config.attributes, settings),
         )
         result = images if output_type == "np" else [Image.fromarray(image) for image in images]
         return ImagePipelineOutput(images=result) if return_dict else (result,)
@@ -255,19 +232,22 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
 def render(
     vae: Any,
     unet: Any,
+    scheduler: Any,
     encoded: NDArray[np.float32],
     seeds: Sequence[int],
     *,
     sampler: str,
     steps: int,
-    guidance: float,
+    guidance: Sequence[Term],
 ) -> NDArray[np.uint8]:
     """Images uint8 (n, size, size, 3), one a seed and row of encoded conditions, the same in whatever batch."""
     shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        start = noise([seeds[row] for row in rows], shape).to(unet.device, memory_format=torch.channels_last)
+        random = generators([seeds[row] for row in rows])
+        start = noise(random, shape).to(unet.device, memory_format=torch.channels_last)
         conditions = torch.from_numpy(encoded[rows]).to(unet.device)
-        return decode(vae, sample(unet, start, conditions, steps=steps, guidance=guidance, sampler=sampler))
+        asked = {"sampler": sampler, "steps": steps, "guidance": guidance, "scheduler": scheduler, "random": random}
+        return decode(vae, sample(unet, start, conditions, **asked))
 
     return in_chunks(len(seeds), chunk_size(unet.device), work)

@@ -22,7 +22,9 @@ from generation.fit import Checkpoint, Progress, clipped, fit, load_tensors, sav
 from generation.latent import LatentDiffusion, torch_device
 from generation.names import NOISE_KEY
 from generation.private import Patients, Secret
-from generation.synguard_pipeline import chunk_size, images_in, in_chunks, normalise
+from generation.samplers import check_sampling, fitted
+from generation.schedule import Schedule, scheduler_for
+from generation.synguard_pipeline import chunk_size, guidance_of, images_in, in_chunks, normalise
 from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
@@ -92,6 +94,7 @@ def train(
     `private` is then without those left out. Raises InputError for sizes that do not fit, labels outside the schema, a
     missing device, a budget that no noise keeps to, or a folder of another training.
     """
+    check_sampling(config, schema)
     # For the initial weights only; every other random number comes from its step's own generator.
     torch.manual_seed(seed)
     start = _start(private, schema, config, base)
@@ -116,7 +119,8 @@ def train(
         if on_checkpoint is not None:
             on_checkpoint(step, _model(training, vae, average, encoder, step))
 
-    drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout)
+    schedule = Schedule.of(scheduler_for(config.denoiser.objective), "generator.denoiser.objective")
+    drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout, schedule)
     average = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
     pipeline_folder.finish(
         folder,
@@ -172,16 +176,21 @@ def _every(steps: int, every: int | None) -> int:
 
 def _model(training: _Training, vae: Any, unet: Any, encoder: ConditionEncoder, step: int) -> LatentDiffusion:
     """The model in memory, as `LatentDiffusion.load` would open it."""
-    unet_config = unet.config
+    unet_config, scheduler = unet.config, scheduler_for(training.config.denoiser.objective)
+    schedule = Schedule.of(scheduler, "generator.denoiser.objective")
+    sampling = fitted(training.config.sampling, schedule.prediction)
     return LatentDiffusion(
         digest=pipeline_folder.digest_of({"training": training.identity, "step": step}),
         size=training.private.size,
         latent_shape=(unet_config.in_channels, unet_config.sample_size, unet_config.sample_size),
         weights=("ema",),
         turns=TURNS[training.config.denoiser.augment],
-        sampling=training.config.sampling,
+        sampling=sampling,
         device=training.device,
         encoder=encoder,
+        scheduler=scheduler,
+        schedule=schedule,
+        guidance=guidance_of(encoder.attributes, sampling.model_dump()),
         vae=vae,
         unets={"ema": unet},
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "AskedConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "ExpertConfig",
     "FidelityConfig",
     "GeneratorConfig",
+    "GroupGuidance",
     "LabelsConfig",
     "MembershipConfig",
     "MemorisationConfig",
@@ -31,6 +33,19 @@ __all__ = [
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
+Guidance = Annotated[float, Field(ge=1)]
+
+
+def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError(
+            f"found {interval[0]} to {interval[1]}, expected the earlier end first: 0 is the image, 1 pure noise"
+        )
+    return interval
+
+
+Interval = Annotated[tuple[Share, Share], AfterValidator(_in_order)]
+Sampler = Literal["ab2", "euler", "euler-ancestral", "heun", "ddim", "ddpm", "pndm", "dpm-solver++", "unipc"]
 ProbeName = Literal["loss", "condition-gap", "sima", "pia", "pian", "secmi", "gradients", "autoencoder"]
 """White-box probes on one set of weights; that against a reference model is asked for by `reference`."""
 
@@ -88,19 +103,34 @@ class DenoiserConfig(_Config):
     """Images a step; in private training, patients that are expected in a step."""
     learning_rate: float = 1.5e-3
     ema_decay: Share = 0.999
+    objective: Literal["flow", "epsilon", "v"] = "flow"
+    """What it predicts: the velocity of a flow, or noise or v on Stable Diffusion's schedule, with min-SNR weights."""
     condition_dropout: Share = 0.1
     """Share of training images shown without any condition, and share shown with some of them left out."""
     augment: Literal["none", "mirror", "dihedral"] = "none"
     """Which turns keep an image's labels true: none, left-right mirroring, or all eight mirrorings and quarter turns."""
 
 
+class GroupGuidance(_Config):
+    """Guidance of one group of attributes."""
+
+    guidance: Guidance
+    interval: Interval = (0.0, 1.0)
+
+
 class SamplingConfig(_Config):
     """How candidates are sampled."""
 
-    sampler: Literal["euler", "heun", "ab2"] = "ab2"
-    """Solver of the flow: Euler, Heun (two evaluations a step), or two-step Adams-Bashforth (one evaluation a step)."""
+    sampler: Sampler | None = None
+    """By default two-step Adams-Bashforth for a flow ("ab2"), DPM-Solver++ for other objectives, and its own for a model by
+    others. All but Heun take one evaluation of the denoiser a step."""
     steps: Positive = 20
-    guidance: Annotated[float, Field(ge=1)] = 2.0
+    guidance: Guidance = 2.0
+    """How much louder conditions speak than in training. Above 1 an evaluation costs two."""
+    interval: Interval = (0.0, 1.0)
+    """Times at which guidance acts, 1 being pure noise; outside them an evaluation costs one."""
+    groups: Mapping[str, GroupGuidance] = Field(default_factory=dict)
+    """Guidance of groups of attributes apart (`conditions[].group`); each that differs costs one evaluation more."""
     batch_size: Positive = 250
     """Candidates asked for at once; changes no image."""
 

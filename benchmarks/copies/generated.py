@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from generation.latent import LatentDiffusion
-from generation.synguard_pipeline import chunk_size, decode, in_chunks, noise, predict
+from generation.synguard_pipeline import chunk_size, decode, in_chunks
+from generation.synguard_sampling import noise, predict
 from generation.train import train
 from synguard.config import AttributeConfig, AutoencoderConfig, DenoiserConfig, GeneratorConfig
 from synguard.data.conditions import ConditionSchema
@@ -82,7 +83,7 @@ def image_to_image(model: LatentDiffusion, pixels: Pixels, labels: NDArray[np.st
         asked = conditions[rows].to(model.device)
         with torch.inference_mode():
             for step in range(_STEPS):
-                time = torch.full((len(z),), strength * (1 - step / _STEPS), device=model.device)
+                time = torch.full((len(z),), 1000 * strength * (1 - step / _STEPS), device=model.device)
                 z = z - strength / _STEPS * predict(model.unets["ema"], z, time, asked)
             return decode(model.vae, z)
 

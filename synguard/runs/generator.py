@@ -55,7 +55,12 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
     Returns it, None where the run trains its own.
     """
     _check_base(config, base)
-    return None if config.generator.path is None else open_generator(config, base, base / config.generator.path)
+    if config.generator.path is not None:
+        return open_generator(config, base, base / config.generator.path)
+    from generation.samplers import check_sampling
+
+    check_sampling(config.generator, ConditionSchema(config.conditions))
+    return None
 
 
 def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:

@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, DiTPipeline
 from generation.foreign import prompt_of
 from generation.pipeline import load
 from synguard.config import SamplingConfig
-from synguard.errors import InputError
+from synguard.errors import ConfigError, InputError
 from synguard.protocols import Autoencoder, Denoiser, Generator
 from tests.support import layouts
 
@@ -146,3 +146,33 @@ def test_folders_that_do_not_open(tmp_path, index, message):
     (tmp_path / "model_index.json").write_text(index)
     with pytest.raises(InputError, match=message):
         load(tmp_path)
+
+
+def test_a_sampler_by_name_goes_on_the_pipelines_own_schedule(by_class):
+    asked = pd.DataFrame({"dx": ["nv", "mel"] * 5})
+    own, other = load(by_class, sampling=FEW), load(by_class, sampling=FEW.model_copy(update={"sampler": "unipc"}))
+    assert type(other.pipeline.scheduler).__name__ == "UniPCMultistepScheduler"
+    assert other.pipeline.scheduler.config.beta_end == own.pipeline.scheduler.config.beta_end
+    assert other.digest != own.digest
+    images = other.generate(asked, list(range(10)))
+    assert np.array_equal(other.generate(asked.iloc[[9]], [9])[0], images[9])
+    assert not np.array_equal(own.generate(asked.iloc[[9]], [9])[0], images[9])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "ab2"}, "found ab2, expected one for a DiTPipeline that predicts epsilon: ddim, ddpm, pndm"),
+        ({"sampler": "euler"}, "found euler, expected one for a DiTPipeline"),
+        ({"interval": (0.2, 0.8)}, "interval: found it beside a pipeline by others"),
+        ({"groups": {"a": {"guidance": 2}}}, "groups: found it beside a pipeline by others"),
+    ],
+)
+def test_settings_that_a_pipeline_does_not_work_with(by_class, change, message):
+    with pytest.raises(ConfigError, match=message):
+        load(by_class, sampling=SamplingConfig(steps=3, **change))
+
+
+def test_a_pipeline_of_pixels_keeps_its_sampler(unconditional):
+    with pytest.raises(ConfigError, match="found unipc for a DDPMPipeline, expected none: it works with its own alone"):
+        load(unconditional, sampling=SamplingConfig(steps=3, sampler="unipc"))

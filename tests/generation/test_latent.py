@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from generation import denoiser
 from generation.pipeline import load
-from generation.synguard_pipeline import noise, sample
+from generation.synguard_sampling import noise, sample, terms
 from synguard.config import SamplingConfig
 from synguard.errors import InputError, IntegrityError
 from synguard.protocols import Denoiser, Generator, OpenDenoiser
@@ -117,7 +117,7 @@ class Straight:
 def test_every_solver_follows_a_straight_flow_exactly(sampler, calls):
     unet, start = Straight(), noise([1, 2], (4, 2, 2))
     conditions = torch.tensor([[3.0], [-2.0]])
-    found = sample(unet, start, conditions, steps=8, guidance=1.0, sampler=sampler)
+    found = sample(unet, start, conditions, steps=8, guidance=terms([1], [None], 1.0), sampler=sampler)
     assert torch.allclose(found, conditions.view(2, 1, 1, 1).expand_as(found), atol=1e-5)
     assert unet.calls == [2] * calls
 
@@ -127,9 +127,9 @@ def test_order_of_the_solvers(sampler, order):
     """On dz/dt = -z (so z(0) = e z(1)), halving the steps divides the error by 2 to the order."""
 
     def error(steps):
-        found = sample(
-            lambda z, *_, **__: (-z,), torch.ones(1, 1, 1, 1), torch.ones(1, 1), steps=steps, guidance=1, sampler=sampler
-        )
+        guidance = terms([1], [None], 1.0)
+        one = torch.ones(1, 1, 1, 1)
+        found = sample(lambda z, *_, **__: (-z,), one, torch.ones(1, 1), steps=steps, guidance=guidance, sampler=sampler)
         return abs(float(found) - np.e)
 
     assert np.log2(error(40) / error(80)) == pytest.approx(order, abs=0.15)
@@ -142,7 +142,8 @@ def test_guidance_moves_away_from_the_unconditional():
         return (class_labels.view(-1, 1, 1, 1).expand_as(z),)
 
     start, conditions = torch.zeros(1, 1, 1, 1), torch.tensor([[2.0]])
-    ends = [float(sample(unet, start, conditions, steps=4, guidance=w, sampler="euler")) for w in (1.0, 3.0)]
+    guidance = [terms([1], [None], w) for w in (1.0, 3.0)]
+    ends = [float(sample(unet, start, conditions, steps=4, guidance=w, sampler="euler")) for w in guidance]
     assert ends == pytest.approx([-2, -6])
 
 

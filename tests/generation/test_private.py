@@ -12,6 +12,7 @@ from generation import denoiser, steps
 from generation.accounting import Budget
 from generation.base import freeze_all_but_attention
 from generation.private import Patients, Secret, clipped_sum, noised, patient_gradients, put
+from generation.schedule import FLOW
 from synguard.config import DenoiserConfig, PrivateConfig
 from synguard.errors import IntegrityError, SynguardError
 
@@ -162,7 +163,7 @@ def drawn(n, seed=0):
         def kept(self, count, dropout, rng):
             return np.ones((count, 3), dtype=np.float32)
 
-    return steps.Drawn(latents, rng.standard_normal((n, 3)).astype(np.float32), Encoder(), 0.0)
+    return steps.Drawn(latents, rng.standard_normal((n, 3)).astype(np.float32), Encoder(), 0.0, FLOW)
 
 
 def gradients_of(names, rate, *, noise=0.0, step=0, material=None, clip=0.1):

@@ -27,6 +27,7 @@ __all__ = ["Command", "can_be_warm"]
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
     [
+        "tests.support.warm",  # while this checkout comes first: others install a package of that name too
         "synguard.commands.main",
         "synguard.runs.execute",
         "synguard.runs.gate",

@@ -1,0 +1,1 @@
+"""Tests. A package by name, since others install one of that name too."""
