@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from generation.synguard_sampling import Term, predict
 from synguard.config import AttributeConfig, SamplingConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.turns import TURNS
-from synguard.errors import InputError
+from synguard.errors import InputError, SynguardError
 from synguard.protocols import Images
 
 __all__ = ["LatentDiffusion", "condition_encoder", "torch_device"]
@@ -42,6 +44,7 @@ class LatentDiffusion:
 
     All work is done in chunks of one fixed size, so that no image and no error depends on what else is asked for.
     `unets` are by name of the weights: the moving average "ema" that is released, and "raw" where the training left it.
+    `sampled` are autoencoder and denoiser in the precision in which images are made, where it is not that of the audits.
     """
 
     digest: str
@@ -57,6 +60,7 @@ class LatentDiffusion:
     guidance: tuple[Term, ...]
     vae: Any
     unets: dict[str, Any]
+    sampled: tuple[Any, ...] = ()
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", sampling: SamplingConfig | None = None) -> LatentDiffusion:
@@ -73,11 +77,12 @@ class LatentDiffusion:
         schedule = Schedule.of(scheduler, str(folder / "scheduler"))
         stored = SamplingConfig(**{key: index[key] for key in _SAMPLING if key in index})
         sampling = fitted(sampling or stored, schedule.prediction)
+        sampling = sampling.model_copy(update={"precision": sampling.precision or _precision(target)})
         places = {"ema": folder / "unet", "raw": folder / STATE / "unet_raw"}
         unets = {name: _open(UNet2DConditionModel, place, target) for name, place in places.items() if place.is_dir()}
         vae = _open(AutoencoderKL, folder / "vae", target)
         config = unets["ema"].config
-        settings = sampling.model_dump(include=set(_SAMPLING))
+        settings = sampling.model_dump(include={*_SAMPLING, "precision"})
         encoder = condition_encoder(index["attributes"])
         check_groups(sampling, encoder.schema)
         return cls(
@@ -94,6 +99,7 @@ class LatentDiffusion:
             guidance=guidance_of(encoder.attributes, settings),
             vae=vae,
             unets=unets,
+            sampled=tuple(_in_precision(model, sampling.precision) for model in (vae, unets["ema"])),
         )
 
     @property
@@ -113,10 +119,11 @@ class LatentDiffusion:
         if not len(seeds):
             return np.zeros((0, self.size, self.size, 3), dtype=np.uint8)
         settings = self.sampling
-        with torch.inference_mode():
+        vae, unet = self.sampled or (self.vae, self.unets["ema"])
+        with torch.inference_mode(), _memory_told():
             return synguard_pipeline.render(
-                self.vae,
-                self.unets["ema"],
+                vae,
+                unet,
                 self.scheduler,
                 self.encoder.encode(conditions),
                 seeds,
@@ -254,6 +261,24 @@ def torch_device(name: str) -> torch.device:
 def _open(kind: Any, folder: Path, device: torch.device) -> Any:
     model = kind.from_pretrained(folder, use_safetensors=True, local_files_only=True)
     return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """One line where not even a single image fits."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise SynguardError("generator: found too little GPU memory for one image at once, expected device: cpu") from error
+
+
+def _precision(device: torch.device) -> str:
+    return "bfloat16" if device.type == "cuda" else "float32"
+
+
+def _in_precision(model: Any, precision: str | None) -> Any:
+    """The model itself, or a copy that computes in bfloat16."""
+    return model if precision != "bfloat16" else deepcopy(model).to(torch.bfloat16)
 
 
 def _turns(folder: Path) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,8 @@ def normalise(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 def decode(vae: Any, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Images uint8 (n, size, size, 3) of normalised latents."""
-    images = vae.decode(latents * _statistic(vae, "latents_std", latents) + _statistic(vae, "latents_mean", latents))
+    raw = latents * _statistic(vae, "latents_std", latents) + _statistic(vae, "latents_mean", latents)
+    images = vae.decode(raw.to(getattr(vae, "dtype", raw.dtype)))
     pixels = (images.sample.float().clamp(-1, 1) + 1) * 127.5
     array: NDArray[np.uint8] = pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return array
@@ -250,4 +252,13 @@ def render(
         asked = {"sampler": sampler, "steps": steps, "guidance": guidance, "scheduler": scheduler, "random": random}
         return decode(vae, sample(unet, start, conditions, **asked))
 
-    return in_chunks(len(seeds), chunk_size(unet.device), work)
+    size = chunk_size(unet.device)
+    while True:
+        try:
+            return in_chunks(len(seeds), size, work)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            size //= 2
+            torch.cuda.empty_cache()
+            warnings.warn(f"out of GPU memory: now {size} images at once", stacklevel=2)

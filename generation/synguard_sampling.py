@@ -188,9 +188,10 @@ def _guided(unet: Any, conditions: torch.Tensor, guidance: Sequence[Term]) -> Gu
 
 
 def predict(unet: Any, z: torch.Tensor, steps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-    """What the unet predicts (n, c, h, w) at time steps (n,) out of 1000, as float32."""
-    labels = conditions if conditions.shape[1] else None
-    out: torch.Tensor = unet(z, steps, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
+    """What the unet predicts (n, c, h, w) at time steps (n,) out of 1000, as float32 whatever it computes in."""
+    dtype = getattr(unet, "dtype", z.dtype)
+    labels = conditions.to(dtype) if conditions.shape[1] else None
+    out: torch.Tensor = unet(z.to(dtype), steps, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
     return out.float()
 
 

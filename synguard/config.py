@@ -131,6 +131,9 @@ class SamplingConfig(_Config):
     """Times at which guidance acts, 1 being pure noise; outside them an evaluation costs one."""
     groups: Mapping[str, GroupGuidance] = Field(default_factory=dict)
     """Guidance of groups of attributes apart (`conditions[].group`); each that differs costs one evaluation more."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """What the denoiser and the decoder compute in: by default bfloat16 on a GPU, and float32 on a CPU, where few have fast
+    bfloat16. Another one gives other images."""
     batch_size: Positive = 250
     """Candidates asked for at once; changes no image."""
 

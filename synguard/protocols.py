@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images", "OpenDenoiser"]
+    from synguard.config import SamplingConfig
+
+__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images", "OpenDenoiser", "Sampled"]
 
 Images = NDArray[np.uint8]
 
@@ -36,6 +38,16 @@ class Generator(Protocol):
 
     def generate(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Images:
         """Images (n, size, size, 3) for n conditions and n seeds."""
+        ...
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A generator that can say how it samples."""
+
+    @property
+    def sampling(self) -> SamplingConfig | None:
+        """Its settings, None where it uses its own."""
         ...
 
 

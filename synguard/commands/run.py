@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from synguard.commands import options
 from synguard.commands.terminal import finish, progress_display
+
+if TYPE_CHECKING:
+    from synguard.runs.candidates import Layout
 
 __all__ = ["COMMANDS"]
 
@@ -94,18 +98,29 @@ def train(config: Path, out: Path, canaries: int | None, quiet: bool) -> None:
 @CONFIG
 @options.out
 @click.option("--images", type=click.IntRange(min=1), help="How many; by default release.images of the configuration.")
+@click.option(
+    "--layout",
+    type=click.Choice(["images", "parquet", "webdataset"]),
+    default="images",
+    show_default=True,
+    help="An image folder, or shards of 2,000 images.",
+)
+@click.option("--resume", is_flag=True, help="Go on with a work that was interrupted.")
 @options.quiet
-def generate(config: Path, out: Path, images: int | None, quiet: bool) -> None:
+def generate(config: Path, out: Path, images: int | None, layout: Layout, resume: bool, quiet: bool) -> None:
     """Generate candidates only. They are marked unaudited: no gate has looked at them.
+
+    Each carries its seed, what was asked, and what made it: the model's digest, sampler, steps and guidance.
 
     \b
     Example:
       synguard generate synguard.yaml --out candidates --images 200
+      synguard generate synguard.yaml --out shards --images 1000000 --layout webdataset --resume
     """
-    from synguard.runs.generator import generate_only
+    from synguard.runs.candidates import generate_only
 
     with progress_display(quiet) as progress:
-        path = generate_only(config, out, images=images, progress=progress)
+        path = generate_only(config, out, images=images, layout=layout, resume=resume, progress=progress)
     click.echo(f"unaudited candidates: {path}")
 
 

@@ -1,4 +1,4 @@
-"""The generator of a run: trained, opened, or checked; and the commands that only train or only generate.
+"""The generator of a run: trained, opened, or checked; and the command that only trains.
 
 The generators are imported where they are used: diffusers takes seconds, and an audit of images needs none of it.
 """
@@ -14,20 +14,15 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.protocols import Denoiser, Generator
-from synguard.runs.asked import plan
 from synguard.runs.canaries import card_entry, draw_for, with_canaries
 from synguard.runs.configuration import load_config
 from synguard.runs.curve import Curve
-from synguard.runs.engine import encode_png
-from synguard.runs.folder import whole_folder
 from synguard.runs.material import Material, check_different_folders, read_material
-from synguard.runs.plan import attempt_seed
 from synguard.runs.progress import Progress
 
 __all__ = [
     "check_generator",
     "device_of",
-    "generate_only",
     "link_of",
     "open_generator",
     "require_link",
@@ -36,8 +31,6 @@ __all__ = [
 ]
 
 UNVERIFIED = "link unverified"
-_TOGETHER = 250
-"""Images generated between two reports of progress."""
 
 
 def device_of(config: RunConfig) -> str:
@@ -176,35 +169,3 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
         base=_public_base(config, path.parent),
         canaries=card_entry(drawn),
     )
-
-
-def generate_only(path: Path, out: Path, *, images: int | None, progress: Progress) -> Path:
-    """`synguard generate`: candidates in the image-folder layout, with a file that says that nobody audited them."""
-    config = load_config(path)
-    if config.generator.path is None or config.generator.kind == "folder":
-        raise InputError.of(
-            f"{path}: generator.path", "nothing to generate with", "a trained pipeline folder (`synguard train`)"
-        )
-    if out.exists():
-        raise InputError.of(out, "a folder that exists already", "a new folder for the candidates")
-    private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
-    schema, patients = ConditionSchema(config.conditions), private.patients.tolist()
-    conditions = schema.parse(private.metadata, f"private ({config.private.path})")
-    generator = open_generator(config, path.parent, path.parent / config.generator.path)
-    asked = plan(config, conditions, patients, schema, path.parent, images=images, progress=progress)
-    seeds = [attempt_seed(config.seed, slot, 0) for slot in range(len(asked))]
-    with whole_folder(out) as scratch:
-        (scratch / "images").mkdir()
-        lines = []
-        for start in range(0, len(asked), _TOGETHER):
-            rows = range(start, min(start + _TOGETHER, len(asked)))
-            pixels = generator.generate(asked.iloc[list(rows)].reset_index(drop=True), [seeds[row] for row in rows])
-            for row, image in zip(rows, pixels, strict=True):
-                name = f"images/{row:06d}.png"
-                (scratch / name).write_bytes(encode_png(image))
-                wanted = json.loads(asked.iloc[[row]].to_json(orient="records"))[0]
-                lines.append(json.dumps({"file_name": name, "seed": seeds[row], **wanted}))
-            progress("generate", rows[-1] + 1, len(asked))
-        (scratch / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        (scratch / "UNAUDITED").write_text("No audit has examined these images and no gate has decided on them.\n")
-    return out

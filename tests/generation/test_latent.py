@@ -14,7 +14,7 @@ from generation import denoiser
 from generation.pipeline import load
 from generation.synguard_sampling import noise, sample, terms
 from synguard.config import SamplingConfig
-from synguard.errors import InputError, IntegrityError
+from synguard.errors import InputError, IntegrityError, SynguardError
 from synguard.protocols import Denoiser, Generator, OpenDenoiser
 
 
@@ -269,3 +269,38 @@ def test_it_tells_the_turns_of_its_training(model):
     assert isinstance(model, OpenDenoiser)
     assert model.turns == (0, 1)
     assert model.unconditional
+
+
+def test_bfloat16_makes_nearly_the_same_images_and_another_digest(tiny, trained, model):
+    fast = load(trained, sampling=model.sampling.model_copy(update={"precision": "bfloat16"}))
+    assert fast.digest != model.digest
+    assert model.sampling.precision == "float32"
+    asked = tiny.asked(30)
+    made = fast.generate(asked, range(30))
+    assert np.array_equal(fast.generate(asked.iloc[[28]], [28])[0], made[28])
+    apart = np.abs(made.astype(int) - model.generate(asked, range(30)).astype(int))
+    assert 0 < apart.mean() < 3
+    # What the audits look into stays as it was.
+    assert fast.unets["ema"].dtype == fast.vae.dtype == torch.float32
+
+
+def test_out_of_memory_the_batch_is_halved_and_it_says_so(tiny, trained, model):
+    """A denoiser that takes 30 rows at most: 25 images with guidance are 50."""
+    small, asked = load(trained), tiny.asked(30)
+    forward = small.unets["ema"].forward
+
+    def limited(z, *given, **named):
+        if len(z) > 30:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(z, *given, **named)
+
+    small.unets["ema"].forward = limited
+    with pytest.warns(UserWarning, match="out of GPU memory: now 12 images at once"):
+        made = small.generate(asked, range(30))
+    assert np.abs(made.astype(int) - model.generate(asked, range(30)).astype(int)).max() <= 1
+    small.unets["ema"].forward = lambda z, *given, **named: limited(torch.cat([z] * 31), *given, **named)
+    with (
+        pytest.raises(SynguardError, match="too little GPU memory for one image"),
+        pytest.warns(UserWarning, match="now 1 images at once"),
+    ):
+        small.generate(asked, range(30))

@@ -288,7 +288,7 @@ def test_commands_around_a_run(
     (world / "trained.yaml").write_text(generator)
     assert command(monkeypatch, "generate", world / "trained.yaml", "--out", world / "candidates", "--images", 5) == 0
     assert len(list((world / "candidates" / "images").iterdir())) == 5
-    assert (world / "candidates" / "UNAUDITED").is_file()
+    assert (world / "candidates" / "UNAUDITED.txt").is_file()
     assert command(monkeypatch, "init", world / "fresh") == 0
     assert command(monkeypatch, "policy", "lint", world / "fresh" / "policy.yaml") == 0
 
