@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 
+from generation.denoiser import PARTS
 from generation.folder import check_weights, is_synguard, refuse_pickles
 from generation.latent import condition_encoder
 from generation.names import INDEX
@@ -34,13 +35,14 @@ def open_base(folder: Path, schema: ConditionSchema, size: int) -> tuple[Any, An
     vae = _open(AutoencoderKL, folder / "vae").requires_grad_(False).eval()
     if vae.config.sample_size != size:
         raise InputError.of(folder, f"a model of {vae.config.sample_size} pixels", f"one of image_size, {size}")
-    return vae, _open(UNet2DConditionModel, folder / "unet").train(), encoder, digest
+    part = next(folder / name for name in PARTS if (folder / name).is_dir())
+    return vae, _open(PARTS[part.name], part).train(), encoder, digest
 
 
 def freeze_all_but_attention(unet: Any, folder: Path) -> None:
     """Leave gradients to attention layers alone. InputError where there are none."""
     for name, parameter in unet.named_parameters():
-        parameter.requires_grad_(".attentions." in name)
+        parameter.requires_grad_(".attentions." in name or ".attn" in name)
     if not any(parameter.requires_grad for parameter in unet.parameters()):
         raise InputError.of(
             folder, "a denoiser without attention", "one with it (generator.denoiser.attention), or layers: all"

@@ -1,11 +1,11 @@
-"""The denoiser: a stock UNet2DConditionModel told time and conditions, and the loss it is trained with."""
+"""The denoiser: a stock UNet or transformer of diffusers told time and conditions, and the loss it is trained with."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from diffusers import UNet2DConditionModel
+from diffusers import PixArtTransformer2DModel, UNet2DConditionModel
 from torch import Tensor
 
 from generation.schedule import FLOW, Schedule
@@ -13,14 +13,55 @@ from generation.synguard_sampling import predict
 from synguard.config import DenoiserConfig
 from synguard.errors import InputError
 
-__all__ = ["build", "errors", "loss"]
+__all__ = ["PARTS", "build", "errors", "loss", "part_of"]
+
+
+PARTS: dict[str, Any] = {"unet": UNet2DConditionModel, "transformer": PixArtTransformer2DModel}
+"""The folder that a denoiser lies in, and its class."""
+_HEAD = 32
+"""Width of a transformer's attention head."""
+
+
+def part_of(network: Any) -> str:
+    """The name of the folder for a denoiser."""
+    return next(part for part, kind in PARTS.items() if isinstance(network, kind))
 
 
 def build(config: DenoiserConfig, *, latent_channels: int, latent_size: int, dimension: int) -> Any:
-    """An untrained UNet2DConditionModel on latents; conditions enter as a projected vector, added to the time's.
+    """An untrained denoiser on latents (n, latent_channels, latent_size, latent_size) and conditions (n, dimension).
 
-    Raises InputError where the latents cannot be halved as often as the widths ask.
+    Raises InputError for widths or patches that do not fit the latents.
     """
+    if config.kind == "transformer":
+        return _transformer(config, latent_channels, latent_size, dimension)
+    return _unet(config, latent_channels, latent_size, dimension)
+
+
+def _transformer(config: DenoiserConfig, latent_channels: int, latent_size: int, dimension: int) -> Any:
+    """Blocks of attention on patches (DiT, arXiv 2212.09748, as in PixArt, arXiv 2310.00426); conditions are one token."""
+    if len(config.widths) != 1 or config.widths[0] % _HEAD:
+        found = ", ".join(map(str, config.widths))
+        raise InputError.of("generator.denoiser.widths", found, f"one width for a transformer, a multiple of {_HEAD}")
+    if latent_size % config.patch:
+        raise InputError.of("generator.denoiser.patch", config.patch, f"a divisor of {latent_size}, the side of the latents")
+    return PixArtTransformer2DModel(
+        sample_size=latent_size,
+        patch_size=config.patch,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        num_layers=config.layers,
+        num_attention_heads=config.widths[0] // _HEAD,
+        attention_head_dim=_HEAD,
+        cross_attention_dim=config.widths[0],
+        caption_channels=max(1, dimension),
+        # Else positions would be scaled to those of images of 512 pixels.
+        interpolation_scale=1,
+        use_additional_conditions=False,
+    )
+
+
+def _unet(config: DenoiserConfig, latent_channels: int, latent_size: int, dimension: int) -> Any:
+    """Conditions enter as a projected vector, added to the time's."""
     depth = len(config.widths)
     if latent_size % 2 ** (depth - 1):
         raise InputError.of(

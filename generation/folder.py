@@ -15,6 +15,7 @@ import torch
 
 from generation import synguard_pipeline, synguard_sampling
 from generation.accounting import Budget, in_words, statement
+from generation.denoiser import PARTS, part_of
 from generation.names import CARD, INDEX, NOISE_KEY, STATE
 from generation.samplers import fitted
 from generation.schedule import scheduler_for
@@ -51,7 +52,7 @@ images = pipe([{{}}], seeds=[7]).images  # attributes that are left out are unkn
 ```
 
 Attributes: {attributes}. Their kinds and levels are in `conditions.json`, everything else in `model_card.json`.
-The components load without `trust_remote_code`: `AutoencoderKL`, `UNet2DConditionModel` and
+The components load without `trust_remote_code`: `AutoencoderKL`, `{network}` and
 `{scheduler}`, each by its sub-folder. Do not pass on `training/`: it is private.
 """
 
@@ -148,8 +149,8 @@ def finish(
     folder: Path,
     *,
     vae: Any,
-    unet: Any,
-    raw_unet: Any,
+    network: Any,
+    raw: Any,
     encoder: ConditionEncoder,
     config: GeneratorConfig,
     identity: Mapping[str, Any],
@@ -165,8 +166,9 @@ def finish(
     privacy = None if budget is None else statement(budget, config, unit, identity["base"])
     attributes = list(encoder.attributes)
     vae.save_pretrained(folder / "vae")
-    unet.save_pretrained(folder / "unet")
-    raw_unet.save_pretrained(folder / STATE / "unet_raw")
+    part = part_of(network)
+    network.save_pretrained(folder / part)
+    raw.save_pretrained(folder / STATE / f"{part}_raw")
     scheduler = scheduler_for(config.denoiser.objective)
     scheduler.save_pretrained(folder / "scheduler")
     modules = [Path(str(module.__file__)) for module in (synguard_pipeline, synguard_sampling)]
@@ -194,6 +196,7 @@ def finish(
             seen=seen,
             attributes=names,
             scheduler=type(scheduler).__name__,
+            network=type(network).__name__,
             privacy=in_words(privacy),
         )
     )
@@ -202,7 +205,7 @@ def finish(
         "_class_name": [modules[0].stem, "SynguardPipeline"],
         "_diffusers_version": diffusers.__version__,
         "vae": ["diffusers", "AutoencoderKL"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
+        part: ["diffusers", type(network).__name__],
         "scheduler": ["diffusers", type(scheduler).__name__],
         "attributes": attributes,
         "sampler": sampling.sampler,
@@ -244,7 +247,7 @@ def refuse_pickles(folder: Path) -> None:
 
 def weights_digest(folder: Path) -> str:
     """sha256 over the names and contents of the autoencoder's and the denoiser's files."""
-    files = sorted(path for part in ("vae", "unet") for path in (folder / part).rglob("*") if path.is_file())
+    files = sorted(path for part in ("vae", *PARTS) for path in (folder / part).rglob("*") if path.is_file())
     lines = [f"{path.relative_to(folder)}\t{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch.func import functional_call
 
-__all__ = ["gradient_norms"]
+__all__ = ["WithParameters", "gradient_norms"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithParameters:
+    """A model called with other parameters than its own."""
+
+    model: Any
+    parameters: Mapping[str, torch.Tensor]
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """As the model's own call."""
+        return functional_call(self.model, dict(self.parameters), args, options)
+
+    @property
+    def config(self) -> Any:
+        """The model's own, which says what its call takes."""
+        return self.model.config
 
 
 def gradient_norms(model: Any, loss: Callable[[Any, int], torch.Tensor], n: int) -> NDArray[np.float64]:
@@ -21,11 +38,7 @@ def gradient_norms(model: Any, loss: Callable[[Any, int], torch.Tensor], n: int)
     loss does not depend on has norm 0.
     """
     tensors = {name: value.detach().requires_grad_() for name, value in model.named_parameters()}
-    call = partial(functional_call, model, tensors)
-
-    def asked(*args: Any, **options: Any) -> Any:
-        return call(args, options)
-
+    asked = WithParameters(model, tensors)
     norms = np.empty((n, len(tensors)))
     with torch.enable_grad():
         for row in range(n):

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, FlowMatchEulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
 
 from generation import denoiser, synguard_pipeline
 from generation.conditions import ConditionEncoder
+from generation.denoiser import PARTS
 from generation.folder import check_weights, digest_of, refuse_pickles
 from generation.gradients import gradient_norms
 from generation.names import CARD, INDEX, STATE
@@ -78,8 +79,9 @@ class LatentDiffusion:
         stored = SamplingConfig(**{key: index[key] for key in _SAMPLING if key in index})
         sampling = fitted(sampling or stored, schedule.prediction)
         sampling = sampling.model_copy(update={"precision": sampling.precision or _precision(target)})
-        places = {"ema": folder / "unet", "raw": folder / STATE / "unet_raw"}
-        unets = {name: _open(UNet2DConditionModel, place, target) for name, place in places.items() if place.is_dir()}
+        part = next(name for name in PARTS if (folder / name).is_dir())
+        places = {"ema": folder / part, "raw": folder / STATE / f"{part}_raw"}
+        unets = {name: _open(PARTS[part], place, target) for name, place in places.items() if place.is_dir()}
         vae = _open(AutoencoderKL, folder / "vae", target)
         config = unets["ema"].config
         settings = sampling.model_dump(include={*_SAMPLING, "precision"})

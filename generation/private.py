@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from generation.gradients import WithParameters
 from synguard.errors import IntegrityError, SynguardError
 
 __all__ = ["Patients", "Secret", "clipped_sum", "noised", "patient_gradients", "put"]
@@ -117,7 +118,7 @@ def patient_gradients(model: Any, loss: Loss, batch: Sequence[Tensor]) -> Tensor
     trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
     def of_one(parameters: Tensors, *part: Tensor) -> Tensor:
-        return loss(lambda *args, **more: functional_call(model, parameters, args, more), *part)
+        return loss(WithParameters(model, parameters), *part)
 
     # The fused kernels of attention have no rule for batches of batches, and fall back to a loop.
     with sdpa_kernel(SDPBackend.MATH):

@@ -119,7 +119,7 @@ def images_in(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
 
 
 def normalise(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Raw latents (n, c, h, w) with mean 0 and standard deviation 1 per channel, as the unet knows them."""
+    """Raw latents (n, c, h, w) with mean 0 and standard deviation 1 per channel, as the denoiser knows them."""
     return (latents - _statistic(vae, "latents_mean", latents)) / _statistic(vae, "latents_std", latents)
 
 
@@ -167,16 +167,20 @@ def guidance_of(attributes: Sequence[Attribute], settings: Mapping[str, Any]) ->
 class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers has no types
     """A conditional latent diffusion model; `attributes` is its condition schema, the rest how it samples by default.
 
+    Its denoiser is a UNet or a transformer, whichever is there.
+
     `guidance` acts at times within `interval`, 1 being pure noise; `groups` of attributes may have their own of both.
     """
 
-    model_cpu_offload_seq = "unet->vae"
+    model_cpu_offload_seq = "unet->transformer->vae"
+    _optional_components = ["unet", "transformer"]  # noqa: RUF012  # a list in each pipeline of diffusers
 
     def __init__(
         self,
         vae: Any,
-        unet: Any,
         scheduler: Any,
+        unet: Any = None,
+        transformer: Any = None,
         attributes: Sequence[Attribute] = (),
         sampler: str = "ab2",
         steps: int = 20,
@@ -185,7 +189,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
         groups: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(vae=vae, unet=unet, scheduler=scheduler)
+        self.register_modules(vae=vae, scheduler=scheduler, unet=unet, transformer=transformer)
         self.register_to_config(
             attributes=[dict(a) for a in attributes],
             sampler=sampler,
@@ -219,7 +223,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
             settings |= {"guidance": guidance_scale, "groups": {}}
         images = render(
             self.vae,
-            self.unet,
+            self.unet or self.transformer,
             self.scheduler,
             encode(self.config.attributes, columns, len(seeds)),
             seeds,
@@ -233,7 +237,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
 
 def render(
     vae: Any,
-    unet: Any,
+    network: Any,
     scheduler: Any,
     encoded: NDArray[np.float32],
     seeds: Sequence[int],
@@ -243,16 +247,16 @@ def render(
     guidance: Sequence[Term],
 ) -> NDArray[np.uint8]:
     """Images uint8 (n, size, size, 3), one a seed and row of encoded conditions, the same in whatever batch."""
-    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+    shape = (network.config.in_channels, network.config.sample_size, network.config.sample_size)
 
     def work(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         random = generators([seeds[row] for row in rows])
-        start = noise(random, shape).to(unet.device, memory_format=torch.channels_last)
-        conditions = torch.from_numpy(encoded[rows]).to(unet.device)
+        start = noise(random, shape).to(network.device, memory_format=torch.channels_last)
+        conditions = torch.from_numpy(encoded[rows]).to(network.device)
         asked = {"sampler": sampler, "steps": steps, "guidance": guidance, "scheduler": scheduler, "random": random}
-        return decode(vae, sample(unet, start, conditions, **asked))
+        return decode(vae, sample(network, start, conditions, **asked))
 
-    size = chunk_size(unet.device)
+    size = chunk_size(network.device)
     while True:
         try:
             return in_chunks(len(seeds), size, work)

@@ -187,12 +187,24 @@ def _guided(unet: Any, conditions: torch.Tensor, guidance: Sequence[Term]) -> Gu
     return predicted
 
 
-def predict(unet: Any, z: torch.Tensor, steps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-    """What the unet predicts (n, c, h, w) at time steps (n,) out of 1000, as float32 whatever it computes in."""
-    dtype = getattr(unet, "dtype", z.dtype)
-    labels = conditions.to(dtype) if conditions.shape[1] else None
-    out: torch.Tensor = unet(z.to(dtype), steps, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
+def predict(network: Any, z: torch.Tensor, steps: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+    """What the denoiser predicts (n, c, h, w) at time steps (n,) out of 1000, as float32 whatever it computes in.
+
+    A UNet2DConditionModel is told conditions with the time, a PixArtTransformer2DModel as a text of one token.
+    """
+    dtype = getattr(network, "dtype", z.dtype)
+    config = getattr(network, "config", {})
+    told: dict[str, Any] = {"encoder_hidden_states": None, "class_labels": None}
+    if "caption_channels" in config:
+        token = conditions if conditions.shape[1] else conditions.new_zeros(len(z), 1)
+        told = {"encoder_hidden_states": token[:, None].to(dtype), "added_cond_kwargs": _NO_SIZE}
+    elif conditions.shape[1]:
+        told |= {"class_labels": conditions.to(dtype)}
+    out: torch.Tensor = network(z.to(dtype), timestep=steps, **told, return_dict=False)[0]
     return out.float()
+
+
+_NO_SIZE = {"resolution": None, "aspect_ratio": None}
 
 
 def _flow(guided: Guided, start: torch.Tensor, steps: int, sampler: str) -> torch.Tensor:

@@ -125,8 +125,8 @@ def train(
     pipeline_folder.finish(
         folder,
         vae=vae,
-        unet=average,
-        raw_unet=unet,
+        network=average,
+        raw=unet,
         encoder=encoder,
         config=config,
         identity=identity,
