@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from generation.processes import Processes
 from synguard.errors import IntegrityError, SynguardError
 
 __all__ = ["Checkpoint", "clipped", "fit", "step_rng", "torch_normal"]
@@ -49,12 +50,13 @@ class Checkpoint:
     every: int
 
 
-def clipped(loss: Callable[[Any, int], Tensor]) -> Gradients:
-    """Gradients of `loss(model, step)`, clipped to norm 1."""
+def clipped(loss: Callable[[Any, int], Tensor], processes: Processes) -> Gradients:
+    """Gradients of the mean of `loss(model, step)` over all processes, clipped to norm 1."""
 
     def gradients(model: Any, step: int) -> None:
         value = loss(model, step)
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        processes.average(parameter.grad for parameter in model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP, error_if_nonfinite=True)
 
     return gradients
@@ -69,6 +71,7 @@ def fit(
     learning_rate: float,
     ema_decay: float | None,
     checkpoint: Checkpoint,
+    processes: Processes,
     progress: Progress | None = None,
     on_checkpoint: Callable[[int, Any], None] | None = None,
 ) -> Any:
@@ -77,8 +80,10 @@ def fit(
     AdamW, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes on from the checkpoint where
     there is one; raises IntegrityError for one of another training. `on_checkpoint(step, averaged)` is called after each
     checkpoint, and again with the one that is gone on from, since a kill may have come between the two. `gradients` must
-    take all its randomness from the step's number.
+    take all its randomness from the step's number. Of several processes the first alone writes and is asked.
     """
+    if not processes.main:
+        progress = on_checkpoint = None
     average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     first = _restore(checkpoint, model, average, optimiser)
@@ -97,9 +102,11 @@ def fit(
             if progress is not None:
                 progress(phase, done, steps)
             if done % checkpoint.every == 0 or done == steps:
-                _save(checkpoint, done, model, average, optimiser)
+                if processes.main:
+                    _save(checkpoint, done, model, average, optimiser)
                 if on_checkpoint is not None:
                     on_checkpoint(done, average)
+                processes.wait()
     return average
 
 

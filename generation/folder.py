@@ -156,6 +156,7 @@ def finish(
     identity: Mapping[str, Any],
     budget: Budget | None = None,
     unit: str = "patient",
+    processes: int = 1,
 ) -> None:
     """Writes the pipeline folder; the index comes last, so that a folder with an index is whole.
 
@@ -184,6 +185,7 @@ def finish(
         "epsilon": None if privacy is None else privacy["epsilon_upper_bound"],
         "differential_privacy": "none" if privacy is None else privacy,
         "weights_digest": weights_digest(folder),
+        "processes": processes,
         "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
     }
     _write(folder / CARD, card)

@@ -18,6 +18,7 @@ from generation.accounting import Budget
 from generation.conditions import ConditionEncoder
 from generation.fit import Gradients, clipped, torch_normal
 from generation.private import Patients, Secret, clipped_sum, noised, put
+from generation.processes import Processes
 from generation.schedule import Schedule
 from synguard.config import PrivateConfig
 
@@ -53,16 +54,18 @@ def plain(
     rows: Callable[[int], NDArray[np.int64]],
     rng: Callable[[int], np.random.Generator],
     autocast: Callable[[], contextlib.AbstractContextManager[Any]],
+    processes: Processes,
 ) -> Gradients:
     """Clipped gradients of the mean loss; `rows` and `rng` are those of a step."""
 
     def loss(model: Any, step: int) -> Tensor:
-        latents, conditions, noise, normal = drawn.batch(rows(step), rng(step))
+        # All draw the whole batch, so that it does not depend on how many share it.
+        latents, conditions, noise, normal = (processes.own(part) for part in drawn.batch(rows(step), rng(step)))
         with autocast():
             latents = latents.contiguous(memory_format=torch.channels_last)
             return denoiser.loss(model, latents, conditions, noise, normal, drawn.schedule)
 
-    return clipped(loss)
+    return clipped(loss, processes)
 
 
 def private(drawn: Drawn, patients: Patients, secret: Secret, config: PrivateConfig, budget: Budget) -> Gradients:

@@ -22,6 +22,7 @@ from generation.fit import Checkpoint, Progress, clipped, fit, load_tensors, sav
 from generation.latent import LatentDiffusion, torch_device
 from generation.names import NOISE_KEY
 from generation.private import Patients, Secret
+from generation.processes import Processes
 from generation.samplers import check_sampling, fitted
 from generation.schedule import Schedule, scheduler_for
 from generation.synguard_pipeline import chunk_size, guidance_of, images_in, in_chunks, normalise
@@ -29,6 +30,7 @@ from synguard.config import GeneratorConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.turns import TURNS, turned
+from synguard.errors import ConfigError
 
 __all__ = ["checkpoints", "train"]
 
@@ -51,6 +53,7 @@ class _Training:
     state: Path
     identity: str
     progress: Progress | None
+    processes: Processes
 
     def checkpoint(self, phase: str, steps: int, every: int | None) -> Checkpoint:
         return Checkpoint(self.state / f"{phase}.safetensors", self.identity, _every(steps, every))
@@ -91,8 +94,9 @@ def train(
 
     With `config.private` the denoiser is trained with differential privacy; `base` is then the public model that it starts
     from, if any. `canaries` is what the model card says of them before the training starts, their commitment above all;
-    `private` is then without those left out. Raises InputError for sizes that do not fit, labels outside the schema, a
-    missing device, a budget that no noise keeps to, or a folder of another training.
+    `private` is then without those left out. Processes that accelerate launched share each batch, and return the folder once
+    it is there. Raises InputError for sizes that do not fit, labels outside the schema, a missing device, a budget that no
+    noise keeps to, or a folder of another training.
     """
     check_sampling(config, schema)
     # For the initial weights only; every other random number comes from its step's own generator.
@@ -100,17 +104,25 @@ def train(
     start = _start(private, schema, config, base)
     vae, unet, encoder = start.vae, start.unet, start.encoder
     encoded = encoder.encode(private.metadata, private.name)
-    target = torch_device(device)
+    processes = Processes.launched(device)
+    processes.check(autoencoder=config.autoencoder.batch_size, denoiser=config.denoiser.batch_size)
+    if processes.count > 1 and config.private is not None:
+        raise ConfigError.of("generator.private", f"{processes.count} processes", "one, which keeps the secret of the noise")
+    target = processes.device(torch_device(device))
     budget = budget_of(config, len(set(private.patients.tolist())))
     identity = pipeline_folder.identity(private, encoder, config, seed, base=start.base, canaries=canaries)
-    if pipeline_folder.claim(folder, identity):
+    with processes.first():
+        finished = pipeline_folder.claim(folder, identity)
+    if finished:
         return folder
-    training = _Training(private, config, seed, target, folder / "training", pipeline_folder.digest_of(identity), progress)
+    digest = pipeline_folder.digest_of(identity)
+    training = _Training(private, config, seed, target, folder / "training", digest, progress, processes)
     vae = vae.to(target, memory_format=torch.channels_last)
     unet = unet.to(target, memory_format=torch.channels_last)
     if start.base is None:
         _fit_autoencoder(training, vae, checkpoint_every)
-    latents = _latents(training, vae)
+    with processes.first():
+        latents = _latents(training, vae)
     if start.base is None:
         autoencoder.with_statistics(vae, latents[0])
     normal = normalise(vae, latents.flatten(0, 1)).view_as(latents)
@@ -122,6 +134,9 @@ def train(
     schedule = Schedule.of(scheduler_for(config.denoiser.objective), "generator.denoiser.objective")
     drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout, schedule)
     average = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
+    if not processes.main:
+        processes.wait()
+        return folder
     pipeline_folder.finish(
         folder,
         vae=vae,
@@ -132,7 +147,9 @@ def train(
         identity=identity,
         budget=budget,
         unit="patient" if private.has_patient_ids else "image",
+        processes=processes.count,
     )
+    processes.wait()
     return folder
 
 
@@ -201,30 +218,31 @@ def _fit_autoencoder(training: _Training, vae: Any, every: int | None) -> None:
     side = config.crop or private.size
     shape = (config.batch_size, config.latent_channels, *[side // autoencoder.factor(config)] * 2)
 
+    own = training.processes.own
+
     def loss(model: Any, step: int) -> Tensor:
         rng = step_rng(training.seed, _AUTOENCODER, step)
+        rows = training.rows(step, config.batch_size)
+        variants = rng.integers(0, 8, config.batch_size)
+        corners = rng.integers(0, private.size - side + 1, (config.batch_size, 2))
         crops = [
             turned(private.pixels[row], variant)[top : top + side, left : left + side]
-            for row, variant, (top, left) in zip(
-                training.rows(step, config.batch_size),
-                rng.integers(0, 8, config.batch_size),
-                rng.integers(0, private.size - side + 1, (config.batch_size, 2)),
-                strict=True,
-            )
+            for row, variant, (top, left) in zip(own(rows), own(variants), own(corners), strict=True)
         ]
         images = images_in(np.stack(crops), training.device)
-        noise = torch_normal(rng, shape, training.device)
+        noise = own(torch_normal(rng, shape, training.device))
         with training.autocast():
             return autoencoder.loss(model, images, noise)
 
     fit(
         vae,
-        clipped(loss),
+        clipped(loss, training.processes),
         phase="autoencoder",
         steps=config.steps,
         learning_rate=config.learning_rate,
         ema_decay=None,
         checkpoint=training.checkpoint("autoencoder", config.steps, every),
+        processes=training.processes,
         progress=training.progress,
     )
     vae.eval()
@@ -272,6 +290,7 @@ def _fit_denoiser(
             lambda step: training.rows(step, config.batch_size),
             lambda step: step_rng(training.seed, _DENOISER, step),
             training.autocast,
+            training.processes,
         )
     else:
         secret = Secret.kept(training.state / NOISE_KEY, fresh=not checkpoint.path.is_file())
@@ -286,6 +305,7 @@ def _fit_denoiser(
         learning_rate=config.learning_rate,
         ema_decay=config.ema_decay,
         checkpoint=checkpoint,
+        processes=training.processes,
         progress=training.progress,
         on_checkpoint=on_checkpoint,
     )

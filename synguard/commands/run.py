@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,18 @@ def train(config: Path, out: Path, canaries: int | None, quiet: bool) -> None:
     Example:
       synguard train synguard.yaml --out generator
       synguard train synguard.yaml --out generator --canaries 500
+      accelerate launch --num_processes 4 -m synguard train synguard.yaml --out generator
     """
     from synguard.runs.canaries import privacy_lines
     from synguard.runs.curve import curve_lines
     from synguard.runs.generator import train_only
 
-    with progress_display(quiet) as progress:
+    # Launched as several processes, the first one speaks for all.
+    spokesman = os.environ.get("RANK", "0") == "0"
+    with progress_display(quiet or not spokesman) as progress:
         path = train_only(config, out, canaries=canaries, progress=progress)
+    if not spokesman:
+        return
     click.echo(f"generator: {path}")
     for line in privacy_lines(path):
         click.echo(line)

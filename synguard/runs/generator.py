@@ -6,6 +6,7 @@ The generators are imported where they are used: diffusers takes seconds, and an
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from synguard.config import RunConfig
@@ -47,6 +48,8 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
 
     Returns it, None where the run trains its own.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError.of("the command", "several processes", "one; train with several first: `synguard train`")
     _check_base(config, base)
     if config.generator.path is not None:
         return open_generator(config, base, base / config.generator.path)
@@ -147,15 +150,20 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
     if canaries is not None:
         config = config.model_copy(update={"generator": config.generator.model_copy(update={"canaries": canaries})})
     _check_base(config, path.parent)
+    from generation.processes import Processes
+
+    processes = Processes.launched(device_of(config))
     if config.generator.curve.enabled:
         check_different_folders(config, path.parent, None)
         material = read_material(config, path.parent, progress)
-        drawn = draw_for(out, material.private, config.generator.canaries, progress)
+        with processes.first():
+            drawn = draw_for(out, material.private, config.generator.canaries, progress)
         return train_generator(config, with_canaries(material, drawn), out, progress, base=path.parent, canaries=drawn)
     private = read_images(config.private, size=config.image_size, name="private", base=path.parent)
     schema = ConditionSchema(config.conditions)
     schema.parse(private.metadata, f"private ({config.private.path})")
-    drawn = draw_for(out, private, config.generator.canaries, progress)
+    with processes.first():
+        drawn = draw_for(out, private, config.generator.canaries, progress)
     from generation.train import train
 
     return train(
