@@ -113,7 +113,8 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
     state.chmod(0o700)
     if expected["canaries"] is not None:
         _commit(folder / CARD, expected)
-    _write(record, expected)
+    if not record.is_file():
+        _write(record, expected)
     return False
 
 

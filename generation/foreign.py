@@ -160,7 +160,7 @@ class ForeignLatentGenerator(ForeignGenerator):
 
 def _check_plain(sampling: SamplingConfig) -> None:
     """ConfigError for settings that only our own models have."""
-    for key in ("interval", "groups"):
+    for key in ("interval", "groups", "precision"):
         if getattr(sampling, key) != SamplingConfig.model_fields[key].get_default(call_default_factory=True):
             raise ConfigError.of(
                 f"generator.sampling.{key}", "it beside a pipeline by others", "none: its guidance is its own"

@@ -95,13 +95,13 @@ class DenoiserConfig(_Config):
     """The conditional denoiser of the latent diffusion model."""
 
     kind: Literal["unet", "transformer"] = "unet"
-    """A UNet learns faster on few images; a transformer, whose cost grows with `patch`, wants a hundred thousand."""
+    """A UNet learns faster from few images; a transformer wants a hundred thousand."""
     widths: tuple[Positive, ...] = (64, 96)
     """Channels of a UNet's levels; of a transformer one number, a multiple of 32."""
     layers: Positive = 1
     """Layers of each level of a UNet; blocks of a transformer."""
     patch: Positive = 2
-    """Side of a transformer's patches in latents."""
+    """Side of a transformer's patches in latents: twice the side costs a quarter."""
     attention: bool = False
     """Self-attention at the coarsest level: what private training can fine-tune alone."""
     steps: Positive = 2000

@@ -166,6 +166,7 @@ def test_a_sampler_by_name_goes_on_the_pipelines_own_schedule(by_class):
         ({"sampler": "euler"}, "found euler, expected one for a DiTPipeline"),
         ({"interval": (0.2, 0.8)}, "interval: found it beside a pipeline by others"),
         ({"groups": {"a": {"guidance": 2}}}, "groups: found it beside a pipeline by others"),
+        ({"precision": "bfloat16"}, "precision: found it beside a pipeline by others"),
     ],
 )
 def test_settings_that_a_pipeline_does_not_work_with(by_class, change, message):
