@@ -21,7 +21,7 @@ from synguard.protocols import Images
 __all__ = ["METADATA", "Labelled", "Labels", "accepted_images", "content_digest", "parse_labels", "pixels_of"]
 
 METADATA = "metadata.jsonl"
-_READ = "annotation."
+_READ, _MADE = "annotation.", "generator."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,10 @@ def pixels_of(data: bytes, where: str) -> Images:
 
 
 def parse_labels(data: bytes, where: str) -> dict[str, Labels]:
-    """The labels by file name, from lines of JSON: what was read carries the prefix "annotation.". Raises IntegrityError."""
+    """The labels by file name, from lines of JSON. Raises IntegrityError.
+
+    What was read carries the prefix "annotation."; what made an image, "generator.", is no label and never released.
+    """
     found: dict[str, Labels] = {}
     try:
         for line in data.decode().splitlines():
@@ -77,7 +80,8 @@ def parse_labels(data: bytes, where: str) -> dict[str, Labels]:
             if name in found:
                 raise ValueError(f"{name} twice")
             read = {key.removeprefix(_READ): value for key, value in row.items() if key.startswith(_READ)}
-            found[name] = Labels({key: value for key, value in row.items() if not key.startswith(_READ)}, read)
+            asked = {key: value for key, value in row.items() if not key.startswith((_READ, _MADE))}
+            found[name] = Labels(asked, read)
     except (ValueError, KeyError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: found no lines of JSON with file names ({error}), expected the labels") from error
     return found

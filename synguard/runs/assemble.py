@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,11 +27,11 @@ from synguard.runs.folder import RunFolder, whole_folder
 __all__ = ["accept_given", "lay_out_batches", "write_pairs"]
 
 
-def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:
+def lay_out_batches(folder: RunFolder, rows: pd.DataFrame, made_by: Mapping[str, Any] | None = None) -> Manifest:
     """Put the images of committed batches into `accepted/` and `quarantine/`, each folder whole or not at all.
 
-    Both are made anew, whatever an earlier execution left. Returns the manifest of `accepted/`; IntegrityError where an
-    image is not the one that was examined.
+    `made_by` stands beside each seed in the metadata. Both folders are made anew, whatever an earlier execution left.
+    Returns the manifest of `accepted/`; IntegrityError where an image is not the one that was examined.
     """
     for target, chosen in ((folder.accepted, rows[rows["accepted"]]), (folder.quarantine, rows[~rows["accepted"]])):
         with _made_anew(target) as scratch:
@@ -39,7 +40,7 @@ def lay_out_batches(folder: RunFolder, rows: pd.DataFrame) -> Manifest:
                 source = folder.batches / f"{batch:05d}" / file
                 _check(source, source.read_bytes(), digest)
                 _link(source, scratch / file)
-            _write_metadata(scratch, chosen)
+            _write_metadata(scratch, chosen, made_by)
     return manifest.build(folder.accepted)
 
 
@@ -80,14 +81,18 @@ def _check(path: Path, data: bytes, digest: str) -> None:
         raise IntegrityError(f"{path}: found other bytes than were audited, expected {digest[:16]}")
 
 
-def _write_metadata(folder: Path, rows: pd.DataFrame) -> None:
-    """metadata.jsonl: the file, what was asked under the attribute's own name, and what the diagnostic model read."""
+def _write_metadata(folder: Path, rows: pd.DataFrame, made_by: Mapping[str, Any] | None = None) -> None:
+    """metadata.jsonl: the file, what was asked under the attribute's own name, and what the diagnostic model read.
+
+    Of images that were generated here, their seeds and `made_by` too.
+    """
     labels = [name for name in rows.columns if name.startswith(("condition.", "annotation."))]
     lines = []
-    for record in json.loads(rows[["file", *labels]].to_json(orient="records")):
+    for place, record in enumerate(json.loads(rows[["file", *labels]].to_json(orient="records"))):
         file = released_name(record.pop("file"))
         own = {name.removeprefix("condition."): value for name, value in record.items()}
-        lines.append(json.dumps({"file_name": file, **own}))
+        about = {} if made_by is None else {"generator.seed": int(rows["seed"].iloc[place]), **made_by}
+        lines.append(json.dumps({"file_name": file, **own, **about}))
     (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 

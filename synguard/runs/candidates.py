@@ -25,16 +25,16 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import InputError, SynguardError
 from synguard.governance.files import canonical, read_json, write_private
-from synguard.protocols import Generator, Images, Sampled
+from synguard.protocols import Generator, Images
 from synguard.runs.asked import plan
 from synguard.runs.configuration import load_config
 from synguard.runs.engine import encode_png
-from synguard.runs.generator import open_generator
+from synguard.runs.generator import open_generator, provenance
 from synguard.runs.material import labels_digest
 from synguard.runs.plan import attempt_seed
 from synguard.runs.progress import Progress
 
-__all__ = ["LAYOUTS", "Layout", "generate_only", "provenance"]
+__all__ = ["LAYOUTS", "Layout", "generate_only"]
 
 Layout = Literal["images", "parquet", "webdataset"]
 SHARD = 2000
@@ -92,15 +92,6 @@ def generate_only(
     return out
 
 
-def provenance(generator: Generator) -> dict[str, Any]:
-    """What made an image, beside its seed and conditions: digest of everything it depends on, and how it was sampled."""
-    known: dict[str, Any] = {"generator.digest": generator.digest}
-    if isinstance(generator, Sampled) and generator.sampling is not None:
-        settings = generator.sampling
-        known |= {f"generator.{name}": getattr(settings, name) for name in ("sampler", "steps", "guidance", "precision")}
-    return known
-
-
 def _made(generator: Generator, config: RunConfig, asked: pd.DataFrame, rows: range) -> Iterator[Candidate]:
     """Candidates of these rows. While some are encoded, the next are sampled."""
     seeds = {row: attempt_seed(config.seed, row, 0) for row in rows}
@@ -115,7 +106,7 @@ def _made(generator: Generator, config: RunConfig, asked: pd.DataFrame, rows: ra
         for part, pixels in _ahead(sampled, parts):
             wanted = json.loads(asked.iloc[part.start : part.stop].to_json(orient="records"))
             for row, png, labels in zip(part, pool.map(encode_png, pixels), wanted, strict=True):
-                yield Candidate(f"{row:06d}", png, {"seed": seeds[row], **labels, **made_by})
+                yield Candidate(f"{row:06d}", png, {**labels, "generator.seed": seeds[row], **made_by})
 
 
 def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -35,7 +35,15 @@ from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.curve import curve_of
 from synguard.runs.engine import Batch, run_batches
 from synguard.runs.examine import examine_batch
-from synguard.runs.generator import check_generator, device_of, link_of, open_generator, require_link, train_generator
+from synguard.runs.generator import (
+    check_generator,
+    device_of,
+    link_of,
+    open_generator,
+    provenance,
+    require_link,
+    train_generator,
+)
 from synguard.runs.index import check_key_file
 from synguard.runs.inside import NO_MODEL, Inside, check_reference, find_reference, look_inside
 from synguard.runs.material import Material, check_different_folders, labels_digest, read_material, read_synthetic
@@ -197,7 +205,7 @@ def _generate(run: OpenRun, whole: Material, material: Material, conditions: pd.
     attempts = run.ledger.attempt(whole)
     rows, tripped = _batches(run, generator, prepared, conditions)
     with run.timings.phase("lay out"):
-        accepted_files = lay_out_batches(folder, rows)
+        accepted_files = lay_out_batches(folder, rows, provenance(generator))
     if not rows["accepted"].any():
         reasons = "; ".join(rows["reason"].value_counts().index[:2])
         raise EvidenceError(f"{folder.path}: found no candidate to accept among {len(rows)} ({reasons}), expected some")

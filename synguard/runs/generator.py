@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from synguard.config import RunConfig
 from synguard.data.canaries import Canaries
 from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
-from synguard.protocols import Denoiser, Generator
+from synguard.protocols import Denoiser, Generator, Sampled
 from synguard.runs.canaries import card_entry, draw_for, with_canaries
 from synguard.runs.configuration import load_config
 from synguard.runs.curve import Curve
@@ -26,6 +27,7 @@ __all__ = [
     "device_of",
     "link_of",
     "open_generator",
+    "provenance",
     "require_link",
     "train_generator",
     "train_only",
@@ -116,6 +118,15 @@ def train_generator(
         base=_public_base(config, base),
         canaries=card_entry(canaries),
     )
+
+
+def provenance(generator: Generator) -> dict[str, Any]:
+    """What made an image, beside its seed and conditions: digest of everything it depends on, and how it was sampled."""
+    known: dict[str, Any] = {"generator.digest": generator.digest}
+    if isinstance(generator, Sampled) and generator.sampling is not None:
+        settings = generator.sampling
+        known |= {f"generator.{name}": getattr(settings, name) for name in ("sampler", "steps", "guidance", "precision")}
+    return known
 
 
 def link_of(folder: Path, material: Material) -> str:

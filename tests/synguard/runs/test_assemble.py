@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from synguard.config import DataSource
 from synguard.data.readers import read_images
 from synguard.errors import IntegrityError
 from synguard.governance import manifest
+from synguard.governance.content import Labels, accepted_images
 from synguard.governance.manifest import Manifest
 from synguard.runs.assemble import accept_given, lay_out_batches
 from synguard.runs.conclude import conclude
@@ -45,6 +47,21 @@ def test_the_manifest_is_of_the_accepted_images(folder: RunFolder):
     assert [entry.path for entry in files.files] == [FILES[0], "metadata.jsonl"]
     assert files.files[0].sha256 == rows()["sha256"][0]
     manifest.verify(folder.accepted, files)
+
+
+def test_what_made_an_image_stands_beside_it_and_is_no_label(folder: RunFolder):
+    seeds = pd.array([2**62 + 1, 5], dtype="Int64")
+    files = lay_out_batches(folder, rows().assign(seed=seeds), {"generator.digest": "abc", "generator.steps": 20})
+    line = (folder.accepted / "metadata.jsonl").read_text()
+    assert json.loads(line) == {
+        "file_name": FILES[0],
+        "eye": "left",
+        "generator.seed": 2**62 + 1,
+        "generator.digest": "abc",
+        "generator.steps": 20,
+    }
+    (image,) = accepted_images(folder.accepted, files)
+    assert image.labels == Labels({"eye": "left"}, {})
 
 
 def test_what_an_earlier_execution_left_is_made_anew(folder: RunFolder):

@@ -24,7 +24,7 @@ from synguard.data.readers import read_images
 from synguard.errors import InputError, SynguardError
 from synguard.runs import candidates
 from synguard.runs.candidates import generate_only
-from synguard.runs.generator import train_only
+from synguard.runs.generator import provenance, train_only
 from synguard.runs.progress import silent
 from tests.support.cli import start, synguard
 
@@ -79,7 +79,7 @@ def test_the_image_folder_says_of_each_image_what_made_it(world: Path, folder: P
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     card = json.loads((world / "model" / "model_card.json").read_text())
     assert [row["file_name"] for row in rows] == [f"images/{n:06d}.png" for n in range(23)]
-    assert len({row["seed"] for row in rows}) == 23
+    assert len({row["generator.seed"] for row in rows}) == 23
     assert sorted(row["eye_side"] for row in rows) == ["left"] * 12 + ["right"] * 11
     how = [{name: row[f"generator.{name}"] for name in ("sampler", "steps", "guidance", "precision")} for row in rows]
     assert how == [{"sampler": "ab2", "steps": 3, "guidance": 1.5, "precision": "float32"}] * 23
@@ -108,7 +108,9 @@ def test_shards_hold_the_same_images(world: Path, folder: Path, small_shards: No
         with tarfile.open(path) as tar:
             held |= {member.name: tar.extractfile(member).read() for member in tar}
     assert {name.removesuffix(".png"): data for name, data in held.items() if name.endswith(".png")} == expected
-    assert [json.loads(held[f"{n:06d}.json"])["seed"] for n in range(23)] == [row["seed"] for row in about]
+    assert [json.loads(held[f"{n:06d}.json"])["generator.seed"] for n in range(23)] == [
+        row["generator.seed"] for row in about
+    ]
     assert np.asarray(Image.open(io.BytesIO(held["000003.png"]))).shape == (16, 16, 3)
 
 
@@ -149,7 +151,7 @@ def test_a_generator_that_says_nothing_of_itself_is_named_by_its_digest():
         def generate(self, conditions: pd.DataFrame, seeds: list[int]) -> np.ndarray:
             raise NotImplementedError
 
-    assert candidates.provenance(Other()) == {"generator.digest": "abc"}
+    assert provenance(Other()) == {"generator.digest": "abc"}
 
 
 @pytest.mark.system
