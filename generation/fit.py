@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ WARM_UP, DECAY = 0.05, 0.3
 CLIP = 1.0
 
 Progress = Callable[[str, int, int], None]
+Verdict = Literal["good", "doubt", "stop"]
+"""Of a checkpoint: whether it is one to go back to, and whether training ends here and goes back to the last of these."""
+Judge = Callable[[int, Any], Verdict | None]
 Gradients = Callable[[Any, int], None]
 """Puts the gradients of a step into the parameters of a model."""
 
@@ -48,6 +52,11 @@ class Checkpoint:
     path: Path
     identity: str
     every: int
+
+    @property
+    def good(self) -> Path:
+        """The last checkpoint that was called good."""
+        return self.path.with_stem(f"{self.path.stem}-good")
 
 
 def clipped(loss: Callable[[Any, int], Tensor], processes: Processes) -> Gradients:
@@ -73,22 +82,23 @@ def fit(
     checkpoint: Checkpoint,
     processes: Processes,
     progress: Progress | None = None,
-    on_checkpoint: Callable[[int, Any], None] | None = None,
-) -> Any:
-    """Trains `model` in place by `gradients(model, step)`; returns its moving average (itself without one).
+    on_checkpoint: Judge | None = None,
+) -> tuple[Any, int]:
+    """Trains `model` in place by `gradients(model, step)`; returns its moving average (itself without one) and its steps.
 
     AdamW, learning rate with linear warm-up and a linear fall to zero over the last 30 %. Goes on from the checkpoint where
     there is one; raises IntegrityError for one of another training. `on_checkpoint(step, averaged)` is called after each
     checkpoint, and again with the one that is gone on from, since a kill may have come between the two. `gradients` must
-    take all its randomness from the step's number. Of several processes the first alone writes and is asked.
+    take all its randomness from the step's number. Of several processes the first alone writes and is asked. Where it is
+    answered with "stop", model and average go back to the last checkpoint that was "good"; SynguardError without any.
     """
     if not processes.main:
         progress = on_checkpoint = None
     average = deepcopy(model).requires_grad_(False) if ema_decay is not None else model
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    first = _restore(checkpoint, model, average, optimiser)
-    if first and on_checkpoint is not None:
-        on_checkpoint(first, average)
+    first = _restore(checkpoint.path, checkpoint.identity, model, average, optimiser)
+    if first and _judged(on_checkpoint, checkpoint, first, average) == "stop":
+        return _back(phase, checkpoint, model, average, optimiser)
     with _finite_only(phase):
         for step in range(first, steps):
             for group in optimiser.param_groups:
@@ -104,10 +114,33 @@ def fit(
             if done % checkpoint.every == 0 or done == steps:
                 if processes.main:
                     _save(checkpoint, done, model, average, optimiser)
-                if on_checkpoint is not None:
-                    on_checkpoint(done, average)
+                if _judged(on_checkpoint, checkpoint, done, average) == "stop":
+                    return _back(phase, checkpoint, model, average, optimiser)
                 processes.wait()
-    return average
+    return average, steps
+
+
+def _judged(judge: Judge | None, checkpoint: Checkpoint, step: int, average: Any) -> Verdict | None:
+    """What is said of the checkpoint just written, which is kept aside where it is good."""
+    verdict = None if judge is None else judge(step, average)
+    if verdict == "good":
+        partial = checkpoint.good.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(checkpoint.path, partial)  # the next checkpoint takes its name, not its place
+        except OSError:
+            shutil.copyfile(checkpoint.path, partial)
+        partial.replace(checkpoint.good)
+    return verdict
+
+
+def _back(phase: str, checkpoint: Checkpoint, model: Any, average: Any, optimiser: torch.optim.Optimizer) -> tuple[Any, int]:
+    """Model and average as they were at the last good checkpoint, and its step."""
+    step = _restore(checkpoint.good, checkpoint.identity, model, average, optimiser)
+    if not step:
+        wanted = "one before that to go back to (a smaller generator.curve.every)"
+        raise SynguardError(f"{phase}: found memorisation from the first checkpoint on, expected {wanted}")
+    return average, step
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -162,11 +195,11 @@ def load_tensors(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str
         raise IntegrityError(f"{path}: found {error}, expected a safetensors file") from error
 
 
-def _restore(checkpoint: Checkpoint, model: Any, average: Any, optimiser: torch.optim.Optimizer) -> int:
+def _restore(path: Path, identity: str, model: Any, average: Any, optimiser: torch.optim.Optimizer) -> int:
     """Loads the checkpoint, if any, into all three and returns the number of steps already done."""
-    if not checkpoint.path.is_file():
+    if not path.is_file():
         return 0
-    tensors, metadata = load_tensors(checkpoint.path, checkpoint.identity)
+    tensors, metadata = load_tensors(path, identity)
     model.load_state_dict(_under(tensors, "model."))
     if average is not model:
         average.load_state_dict(_under(tensors, "average."))

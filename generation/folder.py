@@ -82,6 +82,8 @@ def identity(
         # Where the base lies is nobody's business; which one it is, its digest says.
         "private": None if config.private is None else config.private.model_dump(mode="json", exclude={"base"}),
         "base": base,
+        # A curve changes nothing in a training, unless it may end it.
+        **({"curve": config.curve.model_dump(mode="json")} if config.curve.stop else {}),
         "canaries": None if canaries is None else dict(canaries),
         "seed": seed,
     }
@@ -158,10 +160,11 @@ def finish(
     budget: Budget | None = None,
     unit: str = "patient",
     processes: int = 1,
+    steps: int | None = None,
 ) -> None:
     """Writes the pipeline folder; the index comes last, so that a folder with an index is whole.
 
-    `budget` is what private training spent, per `unit`.
+    `budget` is what private training spent, per `unit`; `steps` are the denoiser's, by default those of the configuration.
     """
     if identity["canaries"] is not None and _committed(folder / CARD) != identity["canaries"]:
         raise IntegrityError(f"{folder / CARD}: found another commitment to canaries than the training began with")
@@ -177,11 +180,13 @@ def finish(
     for module in modules:
         shutil.copyfile(module, folder / module.name)
     _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
-    seen = config.denoiser.steps * config.images_a_step / identity["private_images"]
+    steps = config.denoiser.steps if steps is None else steps
+    seen = steps * config.images_a_step / identity["private_images"]
     card = {
         "kind": KIND,
         "training": dict(identity),
         "training_digest": digest_of(identity),
+        "steps": steps,
         "images_seen_per_image": seen,
         "epsilon": None if privacy is None else privacy["epsilon_upper_bound"],
         "differential_privacy": "none" if privacy is None else privacy,

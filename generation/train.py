@@ -18,7 +18,18 @@ from generation import folder as pipeline_folder
 from generation.accounting import Budget, budget_of
 from generation.base import freeze_all_but_attention, open_base
 from generation.conditions import ConditionEncoder
-from generation.fit import Checkpoint, Progress, clipped, fit, load_tensors, save_atomically, step_rng, torch_normal
+from generation.fit import (
+    Checkpoint,
+    Judge,
+    Progress,
+    Verdict,
+    clipped,
+    fit,
+    load_tensors,
+    save_atomically,
+    step_rng,
+    torch_normal,
+)
 from generation.latent import LatentDiffusion, torch_device
 from generation.names import NOISE_KEY
 from generation.private import Patients, Secret
@@ -38,7 +49,7 @@ _AUTOENCODER, _DENOISER, _ORDER = 1, 2, 3
 """What the random numbers of a step are for."""
 
 
-Checkpointed = Callable[[int, LatentDiffusion], None]
+Checkpointed = Callable[[int, LatentDiffusion], Verdict | None]
 """Called with the number of steps done and the model as it is by then, the denoiser averaged."""
 
 
@@ -108,6 +119,8 @@ def train(
     processes.check(autoencoder=config.autoencoder.batch_size, denoiser=config.denoiser.batch_size)
     if processes.count > 1 and config.private is not None:
         raise ConfigError.of("generator.private", f"{processes.count} processes", "one, which keeps the secret of the noise")
+    if processes.count > 1 and config.curve.stop:
+        raise ConfigError.of("generator.curve.stop", f"{processes.count} processes", "one, which says when")
     target = processes.device(torch_device(device))
     budget = budget_of(config, len(set(private.patients.tolist())))
     identity = pipeline_folder.identity(private, encoder, config, seed, base=start.base, canaries=canaries)
@@ -127,13 +140,12 @@ def train(
         autoencoder.with_statistics(vae, latents[0])
     normal = normalise(vae, latents.flatten(0, 1)).view_as(latents)
 
-    def checkpointed(step: int, average: Any) -> None:
-        if on_checkpoint is not None:
-            on_checkpoint(step, _model(training, vae, average, encoder, step))
+    def checkpointed(step: int, average: Any) -> Verdict | None:
+        return None if on_checkpoint is None else on_checkpoint(step, _model(training, vae, average, encoder, step))
 
     schedule = Schedule.of(scheduler_for(config.denoiser.objective), "generator.denoiser.objective")
     drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout, schedule)
-    average = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
+    average, done = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
     if not processes.main:
         processes.wait()
         return folder
@@ -148,6 +160,7 @@ def train(
         budget=budget,
         unit="patient" if private.has_patient_ids else "image",
         processes=processes.count,
+        steps=done,
     )
     processes.wait()
     return folder
@@ -280,8 +293,8 @@ def _fit_denoiser(
     drawn: steps.Drawn,
     budget: Budget | None,
     every: int | None,
-    on_checkpoint: Callable[[int, Any], None],
-) -> Any:
+    on_checkpoint: Judge,
+) -> tuple[Any, int]:
     config, private = training.config.denoiser, training.config.private
     checkpoint = training.checkpoint("denoiser", config.steps, every)
     if private is None or budget is None:
@@ -297,7 +310,7 @@ def _fit_denoiser(
         checkpoint = replace(checkpoint, identity=f"{training.identity} {secret.digest}")
         patients = Patients.of(training.private.patients, budget.rate)
         gradients = steps.private(drawn, patients, secret, private, budget)
-    average = fit(
+    average, done = fit(
         unet,
         gradients,
         phase="denoiser",
@@ -309,4 +322,4 @@ def _fit_denoiser(
         progress=training.progress,
         on_checkpoint=on_checkpoint,
     )
-    return average.eval()
+    return average.eval(), done

@@ -147,17 +147,26 @@ class SamplingConfig(_Config):
 class CurveConfig(_Config):
     """Auditing checkpoints while the generator is trained, against the holdout: where does memorisation begin?
 
-    The training itself stays as it is, bit for bit. Only the reference role of the holdout is looked at, never the
-    evaluation role that the verdicts of the later audit come from.
+    The training itself stays as it is, bit for bit, unless it is to `stop`. Only the reference role of the holdout is looked
+    at, never the evaluation role that the verdicts of the later audit come from.
     """
 
     enabled: bool = False
+    stop: bool = False
+    """End the training where memorisation begins, with the model of the last checkpoint before: where one figure is beyond
+    chance at two checkpoints in a row."""
     every: Positive | None = None
     """Steps between checkpoints; by default a twentieth of the training, but at least 100."""
     real: Annotated[int, Field(ge=20)] = 500
     """Private images, and as many of the holdout, on which the loss is measured."""
     images: Annotated[int, Field(ge=20)] = 200
     """Images that each checkpoint generates."""
+
+    @model_validator(mode="after")
+    def _looks_before_it_stops(self) -> CurveConfig:
+        if self.stop and not self.enabled:
+            raise ValueError("generator.curve.stop: found it without enabled, expected a curve to stop by")
+        return self
 
 
 class PrivateConfig(_Config):
@@ -214,6 +223,8 @@ class GeneratorConfig(_Config):
     def _path_where_needed(self) -> GeneratorConfig:
         if self.kind != "latent-diffusion" and not self.path:
             raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
+        if self.private is not None and self.curve.stop:
+            raise ValueError("generator.curve.stop: found private training, expected none: when it stops tells of patients")
         for key in ("private", "canaries"):
             if getattr(self, key) is not None and (self.path or self.kind != "latent-diffusion"):
                 raise ValueError(f"generator.{key}: found it beside a generator that is not trained, expected none")

@@ -31,9 +31,10 @@ from synguard.runs.plan import attempt_seed
 from synguard.runs.progress import Progress
 
 if TYPE_CHECKING:
+    from generation.fit import Verdict
     from generation.latent import LatentDiffusion
 
-__all__ = ["NULLS", "Curve", "begins", "curve_lines", "curve_of", "in_words"]
+__all__ = ["NULLS", "Curve", "begins", "curve_lines", "curve_of", "in_words", "judged"]
 
 SCHEMA_VERSION = 1
 NULLS: Mapping[str, float] = {"gap": 0.0, "nearer": 0.5}
@@ -56,11 +57,16 @@ class Curve:
                 "the same as when the training began, or no curve",
             )
 
-    def __call__(self, step: int, model: LatentDiffusion) -> None:
-        """Measure a checkpoint, unless it was, and write the file anew."""
+    def __call__(self, step: int, model: LatentDiffusion) -> Verdict | None:
+        """Measure a checkpoint, unless it was, and write the file anew; says where the training is to stop, if it may."""
+        if all(point["step"] != step for point in self._kept.get("points", ())):
+            self._measure(step, model)
+        if not self._config.generator.curve.stop:
+            return None
+        return "good" if self._kept["split"]["state"] == "invalid" else judged(self._kept["points"])
+
+    def _measure(self, step: int, model: LatentDiffusion) -> None:
         points = list(self._kept.get("points", ()))
-        if any(point["step"] == step for point in points):
-            return
         config = self._config
         seeds = [attempt_seed(config.seed, -1 - number, 0) for number in range(len(self._asked))]
         found = self._yardstick.measure(model, model.generate(self._asked, seeds))
@@ -163,6 +169,14 @@ def begins(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     first = min(found.values())
     by = [name for name, place in found.items() if place == first]
     return {"step": points[first]["step"], "seen": points[first]["seen"], "by": by}
+
+
+def judged(points: Sequence[Mapping[str, Any]]) -> Verdict:
+    """Of the last checkpoint: "good" where no figure is beyond chance, "stop" where one is for the second time in a row."""
+    beyond = [{name for name, null in NULLS.items() if point[name]["low"] > null} for point in points[-2:]]
+    if not beyond[-1]:
+        return "good"
+    return "stop" if len(beyond) == 2 and beyond[0] & beyond[1] else "doubt"
 
 
 def in_words(point: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from generation.train import train
 from synguard.config import (
@@ -24,8 +26,8 @@ from synguard.config import (
 from synguard.data.conditions import ConditionSchema
 from synguard.data.overlap import find_overlap
 from synguard.data.splits import split_holdout
-from synguard.errors import InputError
-from synguard.runs.curve import NULLS, begins, curve_lines, curve_of
+from synguard.errors import InputError, SynguardError
+from synguard.runs.curve import NULLS, Curve, begins, curve_lines, curve_of, judged
 from synguard.runs.generator import train_generator
 from synguard.runs.material import Material
 from synguard.runs.progress import silent
@@ -98,6 +100,78 @@ def test_training_on_forty_images_shows_where_memorisation_begins(tmp_path):
     assert "times each private image was seen" in page
     for name in ("curve.json", "curve.html"):
         assert stat.S_IMODE((folder / "training" / name).stat().st_mode) == 0o600
+
+
+def stopping(steps: int, every: int) -> RunConfig:
+    settings = config(steps, every)
+    generator = settings.generator
+    stop = generator.curve.model_copy(update={"stop": True})
+    return settings.model_copy(update={"generator": generator.model_copy(update={"curve": stop})})
+
+
+def test_it_stops_where_memorisation_begins(tmp_path):
+    """The model is that of the last checkpoint before, also where the process was killed when it had just decided."""
+    given, states = material(40), {}
+
+    def watched(folder: Path, asked: RunConfig, *, killed_at: int = 0) -> Path:
+        curve_of_it = Curve(folder, asked, given, silent)
+
+        def called(step, model):
+            states.setdefault(step, {k: v.clone() for k, v in model.unets["ema"].state_dict().items()})
+            verdict = curve_of_it(step, model)
+            if step == killed_at:
+                raise Killed
+            return verdict
+
+        return train(
+            given.private, given.schema, asked.generator, seed=0, folder=folder, checkpoint_every=40, on_checkpoint=called
+        )
+
+    whole = curve(watched(tmp_path / "whole", config(240, 40)))
+    begins = whole["begins"]["step"]
+    with pytest.raises(Killed):
+        watched(tmp_path / "model", stopping(240, 40), killed_at=begins + 40)
+    folder = watched(tmp_path / "model", stopping(240, 40))
+    card = json.loads((folder / "model_card.json").read_text())
+    assert card["steps"] == begins - 40
+    assert card["images_seen_per_image"] == whole["points"][begins // 40 - 2]["seen"]
+    assert curve(folder)["points"] == whole["points"][: begins // 40 + 1]
+    kept = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in states[begins - 40].items())
+    assert not list((folder / "training").glob("*.safetensors"))
+
+
+def test_without_a_checkpoint_before_there_is_none_to_go_back_to(tmp_path):
+    with pytest.raises(SynguardError, match=r"found memorisation from the first checkpoint on, expected one before that"):
+        train_generator(stopping(240, 120), material(40), tmp_path / "model", silent)
+
+
+@pytest.mark.parametrize(
+    ("lows", "verdict"),
+    [
+        ([(-0.1, 0.4)], "good"),
+        ([(0.1, 0.4)], "doubt"),
+        ([(0.1, 0.4), (-0.1, 0.4)], "good"),
+        ([(-0.1, 0.4), (0.1, 0.4)], "doubt"),
+        ([(0.1, 0.4), (-0.1, 0.6)], "doubt"),  # another figure each time
+        ([(0.1, 0.4), (0.1, 0.4)], "stop"),
+        ([(0.1, 0.4), (-0.1, 0.6), (0.1, 0.7)], "stop"),
+    ],
+)
+def test_two_in_a_row_end_a_training(lows, verdict):
+    assert judged([{"gap": {"low": gap}, "nearer": {"low": nearer}} for gap, nearer in lows]) == verdict
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        ({"curve": {"stop": True}}, "curve.stop: found it without enabled"),
+        ({"curve": {"enabled": True, "stop": True}, "private": {"noise": 1.0}}, "curve.stop: found private training"),
+    ],
+)
+def test_stops_that_cannot_be(generator, message):
+    with pytest.raises(ValidationError, match=message):
+        GeneratorConfig(**generator)
 
 
 @pytest.mark.system
