@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SLOW_FIRST = (
     "system/test_truth_table.py",
     "system/test_memorising_generator.py",
+    "system/test_duplicates.py",
     "system/test_resume.py",
     "system/test_statistics.py",
     "system/test_walk_through.py",
