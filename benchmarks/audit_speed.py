@@ -42,7 +42,8 @@ def audit(folder: Path, candidates: int, private: int, size: int) -> None:
     sets = [f"--{name}={folder / name}" for name in ("private", "holdout", "synthetic")]
     command = [sys.executable, "-m", "synguard", "audit", *sets, "--patient=patient", "--conditions=none", "--quiet"]
     begun = time.perf_counter()
-    done = subprocess.run([*command, f"--out={folder / 'run'}"], check=False)
+    # A ledger of its own: invented patients are no attempt on anybody.
+    done = subprocess.run([*command, f"--out={folder / 'run'}", f"--ledger={folder / 'ledger.sqlite'}"], check=False)
     wall = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     print(f"\n{candidates} candidates against {private} private images at {size} px, {os.cpu_count()} cores")
