@@ -60,6 +60,9 @@ class Overview:
     copies: int | None
     """Verified copies among all candidates, exact ones included."""
     split_invalid: bool
+    """Private set and holdout can be told apart without the model."""
+    split_doubtful: bool
+    """That they can was not shown, and not excluded as far as the policy asks."""
     overlapping: bool
     """Private images are in the holdout too."""
     link_unverified: bool
@@ -85,14 +88,15 @@ def overview(
     accepted = values.get("accepted.images")
     least = values.get("memorisation.minimum_detectable_copies")
     invalid = {c.metric.partition(".")[0] for c in checks if c.status == "invalid"}
+    told_apart = any(m.state == "invalid" and m.name.startswith("membership") for m in metrics)
     return Overview(
         status=status,
         exit_code=exit_code,
         examined=max((m.n for m in copied), default=0) or None,
         accepted=round(accepted.value) if accepted and accepted.value is not None else None,
         copies=round(max(m.value or 0.0 for m in copied)) if copied else None,
-        split_invalid="membership" in invalid
-        or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics),
+        split_invalid=told_apart,
+        split_doubtful="membership" in invalid and not told_apart,
         overlapping="data" in invalid,
         link_unverified=link_unverified,
         minimum_copies=least.value if least else None,
@@ -116,6 +120,8 @@ def headline(view: Overview, checks: Sequence[CheckFact], numbers: Numbers) -> s
             return (
                 "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
             )
+        if view.split_doubtful:
+            return "No decision: too few images to exclude that private set and holdout are told apart without the model."
         short = counts["insufficient"] + counts["invalid"] + counts["error"]
         return f"No decision: the evidence is missing or too small for {_some(short, 'check')} of {len(checks)}."
     if view.status == "error":
@@ -150,6 +156,8 @@ def next_step(view: Overview) -> str:
         then = "Take the private images out of the holdout, and audit again."
     elif view.split_invalid:
         then = "Take a holdout of the same source as the private set, best by a random split of patients, and audit again."
+    elif view.split_doubtful:
+        then = "Take more images of the same source on both sides, and audit again."
     else:
         then = "The checks below say what evidence they lacked: get it, and audit again."
     return f"Next: nothing of this run may leave. {then}"
@@ -171,6 +179,8 @@ def tested(metrics: Sequence[MetricFact], audits: Sequence[str], view: Overview,
             words = f"{words}: {', '.join(risk for risk in _RISKS if risk not in left_out)}"
         if key == "membership" and view.split_invalid:
             but = ", but the comparison is not valid"
+        elif key == "membership" and view.split_doubtful:
+            but = ", but the comparison may not be valid"
         elif states and states <= {"insufficient", "error"}:
             but = f", but {'too few images to tell' if 'insufficient' in states else 'it did not finish'}"
         found.append(Tested(words + but, sound=not but))
@@ -203,6 +213,8 @@ def limits_of_claim(view: Overview, numbers: Numbers) -> tuple[str, ...]:
         found += _power(view)
     if view.split_invalid:
         found.append("Nothing is said about membership: the comparison itself is not valid.")
+    if view.split_doubtful:
+        found.append("Membership is not judged: private set and holdout may be told apart without the model.")
     if view.overlapping:
         found.append("The holdout is spoilt by private images: figures that compare with it are void.")
     if view.link_unverified:

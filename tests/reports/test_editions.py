@@ -38,6 +38,22 @@ HOSTILE = (
 )
 
 
+@pytest.mark.parametrize("edition", ["internal", "public"])
+def test_a_split_that_may_be_told_apart_is_not_called_so(run_folder: RunFolder, edition: reports.Edition) -> None:
+    """The policy's limit on the bound is broken, while the audit itself found nothing that tells the two apart."""
+
+    def doubtful(made: Made) -> None:
+        for metric in made.results["metrics"]:
+            if metric["name"].startswith("membership."):
+                metric.update(state="measured", value=0.531, interval=[0.47, 0.578])
+
+    verdict = read(reports.render(run_folder("invalid", doubtful), edition).read_text()).text("verdict")
+    assert "No decision: too few images to exclude that private set and holdout are told apart without the model." in verdict
+    assert "Take more images of the same source on both sides, and audit again." in verdict
+    assert "Membership inference, but the comparison may not be valid" in verdict
+    assert "Membership is not judged: private set and holdout may be told apart without the model." in verdict
+
+
 @pytest.mark.parametrize(
     ("kind", "word", "sentence"),
     [
