@@ -107,10 +107,10 @@ class Straight:
     def __init__(self):
         self.calls = []
 
-    def __call__(self, z, t, class_labels, **_):
+    def __call__(self, z, timestep, class_labels, **_):
         self.calls.append(len(z))
         point = class_labels.sum(1).view(-1, 1, 1, 1)
-        return ((z - point) / (t.view(-1, 1, 1, 1) / 1000),)
+        return ((z - point) / (timestep.view(-1, 1, 1, 1) / 1000),)
 
 
 @pytest.mark.parametrize(("sampler", "calls"), [("euler", 8), ("heun", 15), ("ab2", 8)])
@@ -138,7 +138,7 @@ def test_order_of_the_solvers(sampler, order):
 def test_guidance_moves_away_from_the_unconditional():
     """With v = z - c the flow ends at w times what the condition adds, where the unconditional point is 0."""
 
-    def unet(z, t, class_labels, **_):
+    def unet(z, timestep, class_labels, **_):
         return (class_labels.view(-1, 1, 1, 1).expand_as(z),)
 
     start, conditions = torch.zeros(1, 1, 1, 1), torch.tensor([[2.0]])

@@ -25,10 +25,10 @@ class Gaussian:
     def __init__(self, schedule: Schedule, deviation: float) -> None:
         self.schedule, self.deviation, self.rows = schedule, deviation, 0
 
-    def __call__(self, z, steps, class_labels, **_):
+    def __call__(self, z, timestep, class_labels, **_):
         self.rows += len(z)
         mean = class_labels.sum(1).view(-1, 1, 1, 1)
-        time = (steps + (0 if self.schedule.alphas is None else 0.5)) / 1000
+        time = (timestep + (0 if self.schedule.alphas is None else 0.5)) / 1000
         signal, share = self.schedule._shares(time.clamp(1e-4, 1))
         variance = (signal * self.deviation) ** 2 + share**2
         x = mean + signal * self.deviation**2 / variance * (z - signal * mean)
@@ -128,7 +128,7 @@ class Additive:
     def __init__(self) -> None:
         self.rows = 0
 
-    def __call__(self, z, steps, class_labels, **_):
+    def __call__(self, z, timestep, class_labels, **_):
         self.rows += len(z)
         return (-(class_labels @ torch.tensor([1.0, 10.0, 100.0])).view(-1, 1, 1, 1).expand_as(z),)
 
