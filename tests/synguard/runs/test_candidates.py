@@ -149,7 +149,7 @@ def test_a_generator_that_says_nothing_of_itself_is_named_by_its_digest():
         size = 16
 
         def generate(self, conditions: pd.DataFrame, seeds: list[int]) -> np.ndarray:
-            raise NotImplementedError
+            return np.zeros((len(seeds), self.size, self.size, 3), np.uint8)
 
     assert provenance(Other()) == {"generator.digest": "abc"}
 
