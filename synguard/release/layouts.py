@@ -28,7 +28,7 @@ from synguard.governance.files import parse_json
 from synguard.release.images import Released
 from synguard.release.marks import C2PA, DICOM, IPTC
 
-__all__ = ["LAYOUTS", "NAME", "UNREADABLE", "Layout", "tables"]
+__all__ = ["LAYOUTS", "NAME", "UNREADABLE", "Layout", "tables", "write_tar"]
 
 NAME = re.compile("[0-9a-f]{16}")
 """Names of released images: 64 random bits."""
@@ -139,14 +139,19 @@ def _write_tars(root: Path, images: Iterable[Released]) -> None:
     rest = iter(images)
     number = 0
     while chosen := list(islice(rest, SHARD)):
-        with tarfile.open(root / "data" / f"{number:05d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-            for image in chosen:
-                labels = json.dumps(_flat(image.labels), ensure_ascii=False).encode()
-                for suffix, data in ((".json", labels), (".png", image.data)):
-                    member = tarfile.TarInfo(image.name + suffix)  # no time, owner or mode of this machine
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
+        samples = ((image.name, json.dumps(_flat(image.labels), ensure_ascii=False), image.data) for image in chosen)
+        write_tar(root / "data" / f"{number:05d}.tar", samples)
         number += 1
+
+
+def write_tar(path: Path, samples: Iterable[tuple[str, str, bytes]]) -> None:
+    """One shard of WebDataset: NAME.json and NAME.png of each sample, the same bytes wherever it is written."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, about, png in samples:
+            for suffix, data in ((".json", about.encode()), (".png", png)):
+                member = tarfile.TarInfo(name + suffix)  # no time, owner or mode of this machine
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
 
 
 def _read_tars(root: Path) -> Iterator[Released]:

@@ -6,9 +6,7 @@ A shard is committed by its name alone: an interrupted work goes on after the la
 from __future__ import annotations
 
 import errno
-import io
 import json
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from synguard.data.readers import read_images
 from synguard.errors import InputError, SynguardError
 from synguard.governance.files import canonical, read_json, write_private
 from synguard.protocols import Generator, Images
+from synguard.release.layouts import write_tar
 from synguard.runs.asked import plan
 from synguard.runs.configuration import load_config
 from synguard.runs.engine import encode_png
@@ -175,12 +174,7 @@ def _write_parquet(out: Path, partial: Path, candidates: Sequence[Candidate]) ->
 
 
 def _write_tar(out: Path, partial: Path, candidates: Sequence[Candidate]) -> None:
-    with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for one in candidates:
-            for suffix, data in ((".json", json.dumps(one.record).encode()), (".png", one.png)):
-                member = tarfile.TarInfo(one.name + suffix)  # no time, owner or mode of this machine
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+    write_tar(partial, ((one.name, json.dumps(one.record), one.png) for one in candidates))
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path, Path, Sequence[Candidate]], None], Callable[[Path, int], Path]]] = {

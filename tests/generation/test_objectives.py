@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DiffusionPipeline
+from diffusers import DDPMScheduler
 
 from generation.pipeline import load
 from generation.synguard_sampling import evaluations
@@ -57,11 +57,7 @@ def test_images_depend_on_seed_and_condition_alone(tiny, folder):
 
 
 def test_diffusers_opens_the_folder_and_makes_the_same_images(tiny, folder):
-    pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
-    frame = tiny.asked(3)
-    rows = [{k: v for k, v in row.items() if v is not None} for row in frame.to_dict("records")]
-    images = pipe(rows, seeds=[4, 5, 6], output_type="np").images
-    assert np.array_equal(images, load(folder).generate(frame, [4, 5, 6]))
+    assert np.array_equal(tiny.made_by_diffusers(folder, 3), load(folder).generate(tiny.asked(3), range(3)))
 
 
 def test_errors_and_noise_by_definition(private, folder):

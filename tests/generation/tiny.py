@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from diffusers import DiffusionPipeline
 
 from synguard.config import AttributeConfig, AutoencoderConfig, DenoiserConfig, GeneratorConfig
 from synguard.data.conditions import ConditionSchema
@@ -48,3 +50,10 @@ def private_set(n: int = 30, seed: int = 0) -> ImageSet:
 
 def asked(n: int, seed: int = 1) -> pd.DataFrame:
     return private_set(n, seed).metadata
+
+
+def made_by_diffusers(folder: Path, n: int) -> np.ndarray:
+    """Images of `asked(n)` and the seeds 0 to n - 1 by the pipeline that diffusers opens, without synguard."""
+    pipe = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    rows = [{k: v for k, v in row.items() if v is not None} for row in asked(n).to_dict("records")]
+    return pipe(rows, seeds=range(n), output_type="np").images
