@@ -38,6 +38,7 @@ _AUDITS = (
     ("labels", "Labels: asked against read"),
     ("fidelity", "Fidelity against real images"),
 )
+_SPLIT = "membership.split.auc"
 _RISKS = ("singling out", "linkability", "inference")
 
 
@@ -88,7 +89,8 @@ def overview(
     accepted = values.get("accepted.images")
     least = values.get("memorisation.minimum_detectable_copies")
     invalid = {c.metric.partition(".")[0] for c in checks if c.status == "invalid"}
-    told_apart = any(m.state == "invalid" and m.name.startswith("membership") for m in metrics)
+    split = {c.status for c in checks if c.metric == _SPLIT}
+    told_apart = "invalid" in split or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics)
     return Overview(
         status=status,
         exit_code=exit_code,
@@ -96,7 +98,7 @@ def overview(
         accepted=round(accepted.value) if accepted and accepted.value is not None else None,
         copies=round(max(m.value or 0.0 for m in copied)) if copied else None,
         split_invalid=told_apart,
-        split_doubtful="membership" in invalid and not told_apart,
+        split_doubtful=not told_apart and "insufficient" in split,
         overlapping="data" in invalid,
         link_unverified=link_unverified,
         minimum_copies=least.value if least else None,
@@ -120,9 +122,9 @@ def headline(view: Overview, checks: Sequence[CheckFact], numbers: Numbers) -> s
             return (
                 "No decision: private set and holdout can be told apart without the model, so membership cannot be judged."
             )
-        if view.split_doubtful:
-            return "No decision: too few images to exclude that private set and holdout are told apart without the model."
         short = counts["insufficient"] + counts["invalid"] + counts["error"]
+        if view.split_doubtful and short == 1:
+            return "No decision: too few images to exclude that private set and holdout are told apart without the model."
         return f"No decision: the evidence is missing or too small for {_some(short, 'check')} of {len(checks)}."
     if view.status == "error":
         return "No decision: the audit did not finish."

@@ -5,6 +5,8 @@ How one limit is held against one metric:
 - Counts over everything there is (`held_on` "value" in the catalogue) are held on the value, all else on its bound.
 - A limit is broken strictly beyond it. A broken `fail` limit is a fail, unless even a perfectly clean release of the same
   size would have broken it and the opposite bound does not prove the breach: then the evidence is too small.
+- That evidence is spoilt is said where the opposite bound proves it: a broken `invalid` limit that the interval reaches back
+  over is too little evidence. Both end as 22, but only one of them says something against the data.
 - A check may ask for proof of a breach instead (`prove: breach`, for many small groups, of which a clean release would break
   some by chance). It fails only where the opposite bound breaks the limit, and too little evidence is a warning there.
 - No evidence is no pass: a metric that is absent, insufficient, invalid or errored leaves its check undecided (exit 22).
@@ -220,9 +222,9 @@ def _judge(check: Check, metric: Metric, confidence: float) -> CheckResult:
         proven = _proven(metric, spec, limit)
         if check.prove == "breach" and not proven:
             continue
-        if _too_small(metric, spec, limit, confidence) and not proven:
+        if not proven and (level == "invalid" or _too_small(metric, spec, limit, confidence)):
             return _result(check, metric, "insufficient", limit, limit)
-        return _result(check, metric, "fail" if level == "fail" else "invalid", limit, limit)
+        return _result(check, metric, level, limit, limit)
     return _result(check, metric, "pass", None, _heaviest(check))
 
 

@@ -37,6 +37,8 @@ def sentence(
     text = f"{name}: {figure(metric, spec)}{_bound(metric, spec, limit, proof)}"
     if broken is None:
         return f"{text}; it may not be {limit}."
+    if status == "insufficient" and limit == check.limits.get("invalid"):
+        return f"{text}; it may not be {limit}, and {_sample(metric.n, spec.sample)} neither show nor exclude that it is."
     if status == "insufficient":
         return f"{text}; it may not be {limit}. {_too_few(metric, spec, limit)}"
     verb = {"fail": "fails", "warn": "warns", "invalid": "spoils the evidence"}.get(status, "breaks")

@@ -282,6 +282,14 @@ ROWS = (
         put(auc(SPLIT, 0.65, 1000)),
         {("split-told-apart", None): "invalid"},
     ),
+    Row(
+        "split that may be told apart",
+        22,
+        "insufficient",
+        put(auc(SPLIT, 0.55, 1000)),
+        {("split-told-apart", None): "insufficient"},
+        ("it may not be above 0.56, and 1,000 images a side neither show nor exclude that it is.",),
+    ),
     Row("black box sees members", 20, "fail", put(auc(BLACK, 0.60, 1000)), {("black-box-auc", None): "fail"}),
     Row("black box bound over the limit", 20, "fail", put(auc(BLACK, 0.54, 1000)), {("black-box-auc", None): "fail"}),
     Row(
