@@ -27,7 +27,7 @@ def open_base(folder: Path, schema: ConditionSchema, size: int) -> tuple[Any, An
         raise InputError.of(folder, "a pipeline that synguard did not train", "one that it did, on public images")
     refuse_pickles(folder)
     digest = check_weights(folder)
-    encoder = condition_encoder(json.loads((folder / INDEX).read_text())["attributes"])
+    encoder = condition_encoder(json.loads((folder / INDEX).read_text())["attributes"], folder)
     mine, base = ([(a.name, a.kind, a.levels) for a in s.attributes] for s in (schema, encoder.schema))
     if mine != base:
         named = ", ".join(name for name, _, _ in base) or "no conditions"

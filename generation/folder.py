@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import torch
 
-from generation import synguard_pipeline, synguard_sampling
+from generation import synguard_pipeline, synguard_sampling, synguard_text
 from generation.accounting import Budget, in_words, statement
 from generation.denoiser import PARTS, part_of
 from generation.names import CARD, INDEX, NOISE_KEY, STATE
@@ -176,9 +176,13 @@ def finish(
     raw.save_pretrained(folder / STATE / f"{part}_raw")
     scheduler = scheduler_for(config.denoiser.objective)
     scheduler.save_pretrained(folder / "scheduler")
-    modules = [Path(str(module.__file__)) for module in (synguard_pipeline, synguard_sampling)]
+    modules = [Path(str(module.__file__)) for module in (synguard_pipeline, synguard_sampling, synguard_text)]
     for module in modules:
         shutil.copyfile(module, folder / module.name)
+    if encoder.tower is not None:
+        (folder / synguard_pipeline.TOWER).mkdir(exist_ok=True)
+        for name in (synguard_text.CONFIG, synguard_text.WEIGHTS):
+            shutil.copyfile(encoder.tower.folder / name, folder / synguard_pipeline.TOWER / name)
     _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
     steps = config.denoiser.steps if steps is None else steps
     seen = steps * config.images_a_step / identity["private_images"]
@@ -254,8 +258,10 @@ def refuse_pickles(folder: Path) -> None:
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 over the names and contents of the autoencoder's and the denoiser's files."""
-    files = sorted(path for part in ("vae", *PARTS) for path in (folder / part).rglob("*") if path.is_file())
+    """sha256 over the names and contents of the files of autoencoder, denoiser and text tower."""
+    files = sorted(
+        path for part in ("vae", synguard_pipeline.TOWER, *PARTS) for path in (folder / part).rglob("*") if path.is_file()
+    )
     lines = [f"{path.relative_to(folder)}\t{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -24,15 +24,19 @@ from generation.gradients import gradient_norms
 from generation.names import CARD, INDEX, STATE
 from generation.samplers import check_groups, fitted
 from generation.schedule import Schedule, check_level
-from generation.synguard_pipeline import chunk_size, guidance_of, images_in, in_chunks, normalise
+from generation.synguard_pipeline import TOWER, chunk_size, guidance_of, images_in, in_chunks, normalise
 from generation.synguard_sampling import Term, predict
+from generation.synguard_text import TextTower
 from synguard.config import AttributeConfig, SamplingConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.data.turns import TURNS
-from synguard.errors import InputError, SynguardError
+from synguard.errors import InputError, IntegrityError, SynguardError
 from synguard.protocols import Images
 
-__all__ = ["LatentDiffusion", "condition_encoder", "torch_device"]
+__all__ = ["LatentDiffusion", "condition_encoder", "open_tower", "torch_device"]
+
+_OF_SCHEMA = ("name", "kind", "levels", "range", "sentence", "group")
+"""What a stored attribute has of its configuration."""
 
 _SAMPLING = ("sampler", "steps", "guidance", "interval", "groups")
 """Settings that an image depends on, as a folder's index stores them."""
@@ -85,7 +89,7 @@ class LatentDiffusion:
         vae = _open(AutoencoderKL, folder / "vae", target)
         config = unets["ema"].config
         settings = sampling.model_dump(include={*_SAMPLING, "precision"})
-        encoder = condition_encoder(index["attributes"])
+        encoder = condition_encoder(index["attributes"], folder)
         check_groups(sampling, encoder.schema)
         return cls(
             digest=digest_of({"weights": weights_digest, "sampling": settings}),
@@ -289,8 +293,24 @@ def _turns(folder: Path) -> tuple[int, ...]:
     return TURNS.get(training.get("denoiser", {}).get("augment", "none"), (0,))
 
 
-def condition_encoder(attributes: Sequence[dict[str, Any]]) -> ConditionEncoder:
-    """The encoder that a trained folder stores as its attributes."""
-    configs = [{key: a[key] for key in ("name", "kind", "levels", "range", "group") if key in a} for a in attributes]
+def condition_encoder(attributes: Sequence[dict[str, Any]], folder: Path) -> ConditionEncoder:
+    """The encoder that a trained folder stores as its attributes, with its text tower.
+
+    InputError where the tower does not open, IntegrityError where it is not the one of the training.
+    """
+    configs = [{key: a[key] for key in _OF_SCHEMA if key in a} for a in attributes]
     schema = ConditionSchema(tuple(AttributeConfig(**config) for config in configs))
-    return ConditionEncoder(schema, tuple(attributes))
+    expected = {a["tower"] for a in attributes if "tower" in a}
+    tower = open_tower(folder / TOWER) if expected else None
+    if tower is not None and {tower.digest} != expected:
+        raise IntegrityError(f"{tower.folder}: found {tower.digest}, expected {', '.join(expected)} as in {INDEX}")
+    return ConditionEncoder(schema, tuple(attributes), tower)
+
+
+def open_tower(folder: Path) -> TextTower:
+    """The text tower of an OpenCLIP folder. InputError where it does not open."""
+    refuse_pickles(folder)
+    try:
+        return TextTower(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -30,10 +30,14 @@ _DRAWS = 13
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """What batches are made of: latents (variants, n, c, h, w), one for each turn, and encoded conditions (n, d)."""
+    """What batches are made of: latents (variants, n, c, h, w), one for each turn, and encoded conditions (n, d).
+
+    `shorter` are encoded sentences (variants, n, w) that leave labels out, where images are told by sentences.
+    """
 
     latents: Tensor
     encoded: NDArray[np.float32]
+    shorter: NDArray[np.float32] | None
     encoder: ConditionEncoder
     dropout: float
     schedule: Schedule
@@ -42,7 +46,8 @@ class Drawn:
         """Latents, conditions (some hidden), noise, and the normal draws that times come from; one a row."""
         n, device = len(rows), self.latents.device
         variants = rng.integers(0, len(self.latents), n)
-        conditions = self.encoded[rows] * self.encoder.kept(n, self.dropout, rng)
+        shorter = None if self.shorter is None else self.shorter[:, rows]
+        conditions = self.encoder.told(self.encoded[rows], shorter, self.dropout, rng)
         noise = torch_normal(rng, (n, *self.latents.shape[2:]), device)
         normal = torch_normal(rng, (n,), device)
         latents = self.latents[torch.from_numpy(variants), torch.from_numpy(rows)]

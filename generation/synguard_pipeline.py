@@ -18,6 +18,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .synguard_sampling import Term, generators, noise, sample, terms  # as it is found in a folder
+from .synguard_text import TextTower
 
 __all__ = ["SynguardPipeline", "decode", "encode", "guidance_of", "normalise", "width"]
 
 FREQUENCIES = 4
 """Octaves of the Fourier features of a continuous attribute."""
 WORDS = 64
-"""Buckets of the hashed bag of words of a text attribute."""
+"""Buckets of the hashed bag of words of a text attribute that no text tower reads."""
+TOWER = "text"
+"""Sub-folder with the text tower, where there is one."""
 
 Attribute = Mapping[str, Any]
+Tower = Callable[[str], NDArray[np.float32]]
+"""From a text to its numbers (width,)."""
 
 
 def width(attribute: Attribute) -> int:
@@ -47,21 +53,24 @@ def width(attribute: Attribute) -> int:
         return len(attribute["levels"])
     if kind == "categorical":
         return len(attribute["levels"]) + 1
-    return (1 + 2 * FREQUENCIES if kind == "continuous" else WORDS) + 1
+    return (1 + 2 * FREQUENCIES if kind == "continuous" else attribute.get("width", WORDS)) + 1
 
 
-def encode(attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Any]], n: int) -> NDArray[np.float32]:
+def encode(
+    attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Any]], n: int, tower: Tower | None = None
+) -> NDArray[np.float32]:
     """Conditions of n images as float32 (n, sum of widths); the last number of each attribute is its known bit.
 
     Binary: -1 or 1. Ordinal: a thermometer of K - 1 signs. Categorical: one-hot. Continuous: the value in [-1, 1] and its
-    sines and cosines. Text: a signed hashed bag of words of unit length. Where the attribute carries `mean` and `std`, the
+    sines and cosines. Text: a signed hashed bag of words of unit length, or what the `tower` makes of it where the attribute
+    has a `width`. Where the attribute carries `mean` and `std`, the
     numbers are standardised by them. None, NaN, or a column left out: all zeros.
     Raises ValueError for a value that the attribute does not allow.
     """
     parts = []
     for attribute in attributes:
         values = columns.get(attribute["name"], [None] * n)
-        codes = {value: _code(attribute, value) for value in set(values)}
+        codes = {value: _code(attribute, value, tower) for value in set(values)}
         block = np.zeros((n, width(attribute)), dtype=np.float32)
         for row, value in enumerate(values):
             block[row] = codes[value]
@@ -69,7 +78,7 @@ def encode(attributes: Sequence[Attribute], columns: Mapping[str, Sequence[Any]]
     return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), dtype=np.float32)
 
 
-def _code(attribute: Attribute, value: Any) -> NDArray[np.float32]:
+def _code(attribute: Attribute, value: Any, tower: Tower | None) -> NDArray[np.float32]:
     """One value of one attribute, encoded, with its known bit."""
     if value is None or value != value:  # NaN differs from itself
         return np.zeros(width(attribute), dtype=np.float32)
@@ -81,6 +90,10 @@ def _code(attribute: Attribute, value: Any) -> NDArray[np.float32]:
             raise ValueError(f"{name}: found {value}, expected {low} to {high}")
         angles = [math.pi * share * 2**octave for octave in range(FREQUENCIES)]
         numbers = [2 * share - 1, *map(math.sin, angles), *map(math.cos, angles)]
+    elif kind == "text" and "width" in attribute:
+        if tower is None:
+            raise ValueError(f"{name}: found no text tower, expected the one that the model was trained with")
+        numbers = tower(str(value)).tolist()
     elif kind == "text":
         numbers = _bag_of_words(str(value))
     else:
@@ -225,7 +238,7 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
             self.vae,
             self.unet or self.transformer,
             self.scheduler,
-            encode(self.config.attributes, columns, len(seeds)),
+            encode(self.config.attributes, columns, len(seeds), self._tower()),
             seeds,
             sampler=sampler or self.config.sampler,
             steps=num_inference_steps or self.config.steps,
@@ -233,6 +246,13 @@ class SynguardPipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers ha
         )
         result = images if output_type == "np" else [Image.fromarray(image) for image in images]
         return ImagePipelineOutput(images=result) if return_dict else (result,)
+
+    def _tower(self) -> TextTower | None:
+        """The text tower of the folder that the pipeline was opened from, opened when it is first needed."""
+        told = any("width" in attribute for attribute in self.config.attributes)
+        if told and getattr(self, "_opened", None) is None:
+            self._opened = TextTower(Path(self.config._name_or_path) / TOWER)
+        return self._opened if told else None
 
 
 def render(

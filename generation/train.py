@@ -30,7 +30,7 @@ from generation.fit import (
     step_rng,
     torch_normal,
 )
-from generation.latent import LatentDiffusion, torch_device
+from generation.latent import LatentDiffusion, open_tower, torch_device
 from generation.names import NOISE_KEY
 from generation.private import Patients, Secret
 from generation.processes import Processes
@@ -94,6 +94,7 @@ def train(
     on_checkpoint: Checkpointed | None = None,
     base: Path | None = None,
     canaries: Mapping[str, Any] | None = None,
+    text_encoder: Path | None = None,
 ) -> Path:
     """Trains a conditional latent diffusion model on `private` and returns `folder`, by then a diffusers pipeline folder.
 
@@ -104,15 +105,15 @@ def train(
     goes on from; whatever it computes with the model, the training stays the same.
 
     With `config.private` the denoiser is trained with differential privacy; `base` is then the public model that it starts
-    from, if any. `canaries` is what the model card says of them before the training starts, their commitment above all;
-    `private` is then without those left out. Processes that accelerate launched share each batch, and return the folder once
-    it is there. Raises InputError for sizes that do not fit, labels outside the schema, a missing device, a budget that no
-    noise keeps to, or a folder of another training.
+    from, if any. `text_encoder` is an OpenCLIP folder that texts are read by. `canaries` is what the model card says of them
+    before the training starts, their commitment above all; `private` is then without those left out. Processes that
+    accelerate launched share each batch, and return the folder once it is there. Raises InputError for sizes that do not
+    fit, labels outside the schema, a missing device, a budget that no noise keeps to, or a folder of another training.
     """
     check_sampling(config, schema)
     # For the initial weights only; every other random number comes from its step's own generator.
     torch.manual_seed(seed)
-    start = _start(private, schema, config, base)
+    start = _start(private, schema, config, base, text_encoder)
     vae, unet, encoder = start.vae, start.unet, start.encoder
     encoded = encoder.encode(private.metadata, private.name)
     processes = Processes.launched(device)
@@ -144,7 +145,8 @@ def train(
         return None if on_checkpoint is None else on_checkpoint(step, _model(training, vae, average, encoder, step))
 
     schedule = Schedule.of(scheduler_for(config.denoiser.objective), "generator.denoiser.objective")
-    drawn = steps.Drawn(normal, encoded, encoder, config.denoiser.condition_dropout, schedule)
+    shorter = encoder.shorter(private.metadata, private.name)
+    drawn = steps.Drawn(normal, encoded, shorter, encoder, config.denoiser.condition_dropout, schedule)
     average, done = _fit_denoiser(training, unet, drawn, budget, checkpoint_every, checkpointed)
     if not processes.main:
         processes.wait()
@@ -176,7 +178,9 @@ class _Start:
     base: str | None
 
 
-def _start(private: ImageSet, schema: ConditionSchema, config: GeneratorConfig, base: Path | None) -> _Start:
+def _start(
+    private: ImageSet, schema: ConditionSchema, config: GeneratorConfig, base: Path | None, text_encoder: Path | None
+) -> _Start:
     parsed = schema.parse(private.metadata, private.name)
     if base is not None:
         vae, unet, encoder, digest = open_base(base, schema, private.size)
@@ -184,7 +188,7 @@ def _start(private: ImageSet, schema: ConditionSchema, config: GeneratorConfig, 
             freeze_all_but_attention(unet, base)
         return _Start(vae, unet, encoder, digest)
     vae = autoencoder.build(config.autoencoder, private.size)
-    encoder = ConditionEncoder.of(schema, parsed)
+    encoder = ConditionEncoder.of(schema, parsed, None if text_encoder is None else open_tower(text_encoder))
     unet = denoiser.build(
         config.denoiser,
         latent_channels=config.autoencoder.latent_channels,

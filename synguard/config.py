@@ -76,6 +76,8 @@ class AttributeConfig(_Config):
     """Ordinal (in order) and categorical: the levels. Binary: optional (negative, positive), else 0 and 1."""
     range: tuple[float, float] | None = None
     """Continuous: smallest and largest value allowed."""
+    sentence: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Text: it says the other attributes in words, after these. Labels are then read off it, and it is made of labels."""
     group: str | None = None
 
 
@@ -205,6 +207,9 @@ class GeneratorConfig(_Config):
     path: str | None = None
     """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder, so that none is trained."""
     trust_remote_code: bool = False
+    text_encoder: str | None = None
+    """Folder of an OpenCLIP model (`open_clip_config.json`, `open_clip_model.safetensors`), whose text tower reads text
+    attributes. Without it they are bags of words."""
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     sampling: SamplingConfig = SamplingConfig()
@@ -223,9 +228,11 @@ class GeneratorConfig(_Config):
     def _path_where_needed(self) -> GeneratorConfig:
         if self.kind != "latent-diffusion" and not self.path:
             raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
+        if self.text_encoder is not None and self.private is not None and self.private.base is not None:
+            raise ValueError("generator.text_encoder: found it beside private.base, expected none: the base has its own")
         if self.private is not None and self.curve.stop:
             raise ValueError("generator.curve.stop: found private training, expected none: when it stops tells of patients")
-        for key in ("private", "canaries"):
+        for key in ("private", "canaries", "text_encoder"):
             if getattr(self, key) is not None and (self.path or self.kind != "latent-diffusion"):
                 raise ValueError(f"generator.{key}: found it beside a generator that is not trained, expected none")
         return self

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synguard.config import AttributeConfig
+from synguard.data.sentence import Sentence
 from synguard.errors import ConfigError, InputError
 
 __all__ = ["ConditionSchema"]
@@ -50,6 +51,12 @@ class ConditionSchema:
                 raise ConfigError.of(f"{where}.levels", "levels", f"none, since the kind is {attribute.kind}")
             if attribute.range is not None and not attribute.range[0] < attribute.range[1]:
                 raise ConfigError.of(f"{where}.range", list(attribute.range), "smallest, largest")
+        _ = self.sentence
+
+    @property
+    def sentence(self) -> Sentence | None:
+        """How the labels are said in words; None where no attribute is a sentence."""
+        return Sentence.of(self.attributes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,9 +100,13 @@ class ConditionSchema:
         """The typed frame of these attributes from the columns of the same names, text or already typed.
 
         Numbers may be written differently ("2.0" is the level "2"); binary takes 0 and 1, true and false, and its own
-        levels. Raises InputError, naming file, row and column, for a missing column, an unknown level, a text that is no
-        number, or a value outside the range. `where` names the set in errors.
+        levels. A sentence that is missing is made of the labels, and labels that are missing are read off a sentence.
+        Raises InputError, naming file, row and column, for a missing column, an unknown level, a text that is no number, a
+        value outside the range, or a sentence that says something else than the labels. `where` names the set in errors.
         """
+        sentence = self.sentence
+        if sentence is not None and sentence.name not in metadata.columns:
+            metadata = metadata.assign(**{sentence.name: None})
         if missing := [name for name in self.names if name not in metadata.columns]:
             found = ", ".join(str(name) for name in metadata.columns[:8]) or "none"
             raise InputError.of(where, f"the columns {found}", f"a column {missing[0]!r}")
@@ -116,7 +127,7 @@ class ConditionSchema:
                 values.append(None if text is None else known[text])
             dtype = {"binary": "Int8", "continuous": "Float64"}.get(attribute.kind, "string")
             frame[attribute.name] = pd.Series(values, dtype=dtype)
-        return frame
+        return frame if sentence is None else _completed(frame, sentence, where)
 
     @classmethod
     def from_shared(
@@ -147,6 +158,30 @@ class ConditionSchema:
             if (attribute := _infer(str(name), _texts(real, name))) is not None:
                 attributes.append(attribute)
         return cls(tuple(attributes))
+
+
+def _completed(frame: pd.DataFrame, sentence: Sentence, where: str) -> pd.DataFrame:
+    """A typed frame with the sentences that its labels make, and the labels that its sentences say."""
+    types = frame.dtypes
+    names = [attribute.name for attribute in sentence.attributes]
+    rows = [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in frame.to_dict("records")]
+    for number, row in enumerate(rows):
+        labels = {name: row[name] for name in names if name in row}
+        if sentence.name not in row:
+            if labels:
+                row[sentence.name] = sentence.of_labels(labels)
+            continue
+        place = f"{where} row {number + 1}, column {sentence.name}"
+        try:
+            said = sentence.labels(row[sentence.name])
+        except ValueError as error:
+            raise InputError.of(place, repr(row[sentence.name]), str(error)) from None
+        for name, value in said.items():
+            if labels.get(name, value) != value:
+                raise InputError.of(place, repr(row[sentence.name]), f"the {name} of its row, {labels[name]!r}")
+        row |= said
+    columns = {name: pd.Series([row.get(name) for row in rows], dtype=types[name]) for name in frame.columns}
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def _texts(frames: Sequence[pd.DataFrame], name: str) -> list[str]:

@@ -38,7 +38,11 @@ def plan(
     """The conditions of a release's images, or of `images` ones; warnings are said to `progress`. Errors as `cells_of`."""
     n = images or config.release.images
     cells = cells_of(config.release.asked, conditions, patients, schema, n, base)
-    planned = plan_conditions(conditions, patients, cells, config.seed)
+    if (sentence := schema.sentence) is None:
+        planned = plan_conditions(conditions, patients, cells, config.seed)
+    else:  # Sentences follow from the labels that are drawn, unless one was asked for itself.
+        labels = conditions.assign(**{sentence.name: pd.Series(pd.NA, index=conditions.index, dtype="string")})
+        planned = schema.parse(plan_conditions(labels, patients, cells, config.seed), "release.asked")
     refuse_private_texts(planned, conditions, patients, schema)
     for warning in unsupported(conditions, patients, cells):
         progress(warning, 0, 0)
@@ -47,14 +51,19 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """So many images with these values, by attribute; the other attributes are drawn as private patients have them."""
+    """So many images with these values, by attribute; the other attributes are drawn as private patients have them.
+
+    Where a `sentence` is asked for, what it leaves open is left to the generator.
+    """
 
     values: Mapping[str, Any]
     images: int
+    sentence: tuple[str, str] | None = None
+    """Its attribute, and its words."""
 
     def __str__(self) -> str:
         """Such as "dx mel, sex female"."""
-        return ", ".join(f"{name} {value}" for name, value in self.values.items())
+        return self.sentence[1] if self.sentence else ", ".join(f"{name} {value}" for name, value in self.values.items())
 
 
 def cells_of(
@@ -119,10 +128,16 @@ def _counted(path: Path, schema: ConditionSchema, n: int) -> tuple[Cell, ...]:
         raise InputError.of(path, f"the count {wrong[0]!r}", "a whole number of images")
     if sum(map(int, counts)) != n:
         raise InputError.of(path, f"{sum(map(int, counts)):,} images", f"release.images, {n:,}")
-    chosen = ConditionSchema(tuple(schema.attribute(name) for name in names))
-    rows = chosen.parse(table, str(path)).to_dict("records")
-    values = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
-    return tuple(Cell({str(k): v for k, v in row.items()}, int(count)) for row, count in zip(values, counts, strict=True))
+    # With all attributes, since a sentence may say any of them.
+    rows = schema.parse(table.reindex(columns=schema.names), str(path)).to_dict("records")
+    values = [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows]
+    told = schema.sentence.name if schema.sentence else None
+    given = table[told].notna() & (table[told] != "") if told in names else [False] * len(table)
+    cells = []
+    for row, has_sentence, count in zip(values, given, counts, strict=True):
+        words = row.pop(told, None) if told else None
+        cells.append(Cell(row, int(count), (told, words) if told and words and has_sentence else None))
+    return tuple(cells)
 
 
 def plan_conditions(conditions: pd.DataFrame, patients: Sequence[str], cells: Sequence[Cell], seed: int) -> pd.DataFrame:
@@ -160,8 +175,9 @@ def _drawn(
     columns = {}
     for name in conditions.columns:
         column = conditions[name]
-        if name in cell.values:
-            columns[name] = pd.Series([cell.values[name]] * cell.images, dtype=column.dtype)
+        if name in cell.values or cell.sentence:
+            value = cell.sentence[1] if cell.sentence and cell.sentence[0] == name else cell.values.get(name)
+            columns[name] = pd.Series([value] * cell.images, dtype=column.dtype)
             continue
         own = pools[name][rng.integers(len(pools[name]), size=cell.images)]
         columns[name] = column.iloc[np.where(whole, rows, own)].reset_index(drop=True)
@@ -188,6 +204,9 @@ def unsupported(conditions: pd.DataFrame, patients: Sequence[str], cells: Sequen
     """Warnings of cells that ask for more than a generator can have learned from the private set."""
     owners = np.asarray(list(patients))
     for cell in cells:
+        if cell.sentence and not cell.values:
+            yield f"{cell}: it says none of the labels, so that no audit reads off the images whether they show it"
+            continue
         having = _having(conditions, cell)
         images, people = int(having.sum()), len(set(owners[having].tolist()))
         if people < SHARED_BY:
@@ -203,9 +222,15 @@ def refuse_private_texts(
     """InputError where a text asked of the generator is one that fewer than `SHARED_BY` private patients have.
 
     Texts are released beside the images as they stand, and no audit reads them. Case and spacing make no other text.
+    Sentences that say what the labels say, and no more, are labels.
     """
+    sentence = schema.sentence
     for name in (attribute.name for attribute in schema.attributes if attribute.kind == "text"):
-        owners = pd.Series(list(patients), index=private.index).groupby(_plain(private[name])).nunique()
+        texts = _plain(private[name])
+        if sentence is not None and sentence.name == name:
+            rows = [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in private.to_dict("records")]
+            texts = texts.mask(np.array([row.get(name) == sentence.of_labels(row) for row in rows], dtype=bool))
+        owners = pd.Series(list(patients), index=private.index).groupby(texts).nunique()
         rare = owners.index[owners < SHARED_BY]
         if copied := int(_plain(asked[name]).isin(rare).sum()):
             found = f"{copied} texts that fewer than {SHARED_BY} private patients have"

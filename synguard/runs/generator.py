@@ -75,12 +75,21 @@ def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
 
 
 def _check_base(config: RunConfig, base: Path) -> None:
-    """InputError for a public model that private training cannot start from."""
+    """InputError for a public model that private training cannot start from, or a text tower that does not open."""
+    if (text := _text_encoder(config, base)) is not None:
+        from generation.latent import open_tower
+
+        open_tower(text)
     start = _public_base(config, base)
     if start is not None:
         from generation.base import open_base
 
         open_base(start, ConditionSchema(config.conditions), config.image_size)
+
+
+def _text_encoder(config: RunConfig, base: Path) -> Path | None:
+    """The folder of the text tower that is trained with, if any."""
+    return None if config.generator.text_encoder is None else base / config.generator.text_encoder
 
 
 def _public_base(config: RunConfig, base: Path) -> Path | None:
@@ -117,6 +126,7 @@ def train_generator(
         on_checkpoint=curve,
         base=_public_base(config, base),
         canaries=card_entry(canaries),
+        text_encoder=_text_encoder(config, base),
     )
 
 
@@ -187,4 +197,5 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
         progress=progress,
         base=_public_base(config, path.parent),
         canaries=card_entry(drawn),
+        text_encoder=_text_encoder(config, path.parent),
     )

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from synguard.config import AskedConfig, AttributeConfig
+from synguard.config import AskedConfig, AttributeConfig, RunConfig
 from synguard.data.conditions import ConditionSchema
 from synguard.errors import ConfigError, InputError
-from synguard.runs.asked import Cell, cells_of, plan_conditions, refuse_private_texts, topped_up, unsupported
+from synguard.runs.asked import Cell, cells_of, plan, plan_conditions, refuse_private_texts, topped_up, unsupported
 
 
 def conditions(rows: list[tuple[str, int | None]]) -> pd.DataFrame:
@@ -180,3 +180,53 @@ def test_topping_up_keeps_to_its_word(shares: list[int], least: int, more: int):
     free = [(count, share) for count, share in zip(counts, shares, strict=True) if count > least]
     for (a, x), (b, y) in pairwise(free):
         assert abs(a / x - b / y) <= 1 / x + 1 / y, "beyond the least, in proportion"
+
+
+TOLD = ConditionSchema(
+    (
+        AttributeConfig(name="dx", kind="categorical", levels=("mel", "nv")),
+        AttributeConfig(name="flag", kind="binary"),
+        AttributeConfig(name="prompt", kind="text", sentence="a lesion"),
+    )
+)
+
+
+def planned_by_table(tmp_path: Path, rows: str) -> tuple[pd.DataFrame, list[str]]:
+    (tmp_path / "asked.csv").write_text(rows)
+    private = TOLD.parse(conditions([("nv", 0)] * 60 + [("mel", 1)] * 40), "private")
+    release = {"images": 6, "asked": {"table": "asked.csv"}}
+    sets = {"path": "p"}
+    config = RunConfig.model_validate({"private": sets, "holdout": sets, "release": release})
+    warnings: list[str] = []
+    people = [str(i) for i in range(100)]
+    frame = plan(config, private, people, TOLD, tmp_path, progress=lambda words, *_: warnings.append(words))
+    return frame, warnings
+
+
+def test_sentences_are_asked_for_as_labels_are(tmp_path):
+    frame, warnings = planned_by_table(tmp_path, 'prompt,count\n"a lesion, dx mel, on a thumb",2\na red one,1\n,3\n')
+    asked = frame[frame["prompt"] == "a lesion, dx mel, on a thumb"]
+    assert asked["dx"].tolist() == ["mel"] * 2
+    # Nothing was said of the flag: it is the generator's to choose, and nobody's to check.
+    assert asked["flag"].isna().all()
+    free = frame[frame["prompt"] == "a red one"]
+    assert free[["dx", "flag"]].isna().all(axis=None)
+    assert len(free) == 1
+    # Where none was asked for, the sentence says the labels that were drawn, not those of another patient.
+    drawn = frame[frame["prompt"].str.contains("dx") & (frame["flag"].notna())]
+    assert len(drawn) == 3
+    for row in drawn.to_dict("records"):
+        assert row["prompt"] == f"a lesion, dx {row['dx']}, {'flag' if row['flag'] else 'no flag'}"
+    assert any("a red one: it says none of the labels" in warning for warning in warnings)
+
+
+def test_sentences_follow_the_labels_of_a_plan_without_a_table(tmp_path):
+    frame, _ = planned_by_table(tmp_path, "dx,count\nmel,6\n")
+    assert set(frame["prompt"]) == {"a lesion, dx mel, flag"}
+
+
+def test_a_private_text_is_no_sentence_of_labels():
+    private = TOLD.parse(conditions([("nv", 0)] * 3).assign(prompt=["Mr Smith, dx nv", None, None]), "private")
+    with pytest.raises(InputError, match="found 1 texts"):
+        refuse_private_texts(private.iloc[[0]], private, list("abc"), TOLD)
+    refuse_private_texts(private.iloc[[1]], private, list("abc"), TOLD)
