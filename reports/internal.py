@@ -87,7 +87,7 @@ def build(run: RunFolder) -> InternalView:
             pair_section(run),
             review_section(run),
             *study_section(run),
-            sections.copies(copies, exact),
+            sections.copies(copies, exact, metrics),
             sections.membership(evidence.membership(run.evidence), exact, view.split_invalid),
             *sections.epsilon(evidence.epsilon(run.evidence), exact),
             sections.disclosure(evidence.disclosure(run.evidence), exact, exposed(run)),

@@ -358,6 +358,8 @@ class ReleaseConfig(_Config):
     covers: tuple[Literal["images", "model"], ...] = ("images",)
     max_attempts: Annotated[float, Field(ge=1)] = 2.0
     """Circuit breaker: the run stops after this many times `images` candidates."""
+    taken_out: str | None = None
+    """Of images that exist already, a table of those that people took out: `file_name`, `reason`, `by`."""
 
 
 class RunConfig(_Config):

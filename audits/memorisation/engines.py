@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
 from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from torch import Tensor
 
 from audits.memorisation.rows import Rows
+from audits.memorisation.threads import one_blas_thread
 
 __all__ = ["CpuEngine", "Engine", "GpuEngine", "Scored", "make_engine"]
 
@@ -93,7 +91,7 @@ class CpuEngine:
             return np.take_along_axis(likeness, places, 1), places + start
 
         workers = torch.get_num_threads()
-        with _one_blas_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with one_blas_thread, ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             every: Callable[..., Any] = pool.map if workers > 1 else map
             for starts in _spans(len(self._bank), self._block):
                 parts = [best, *every(search, starts)]
@@ -108,7 +106,7 @@ class CpuEngine:
         _, windows, dimension = self._bank.shape
         step = max(1, _RESCORED // max(images.shape[1] * windows * dimension, 1))
         parts = []
-        with _one_blas_thread():
+        with one_blas_thread:
             for start in range(0, len(queries), step):
                 part = images[start : start + step].clip(0)
                 vectors = _float32(self._bank.take(part)).reshape(len(part), -1, dimension)
@@ -127,7 +125,10 @@ class CpuEngine:
 
 
 class GpuEngine:
-    """Products by torch in float32. The bank stays on the GPU as far as it fits, and is streamed through it beyond."""
+    """Products by torch in float32. The bank stays on the GPU as far as it fits, and is streamed through it beyond.
+
+    Threads take turns: one search fills the GPU, and two would fill its memory.
+    """
 
     device = "gpu"
 
@@ -137,11 +138,23 @@ class GpuEngine:
         row = max(bank.dtype.itemsize * bank.shape[1] * bank.shape[2], 1)
         free = kept if kept is not None else int(_ON_GPU * torch.cuda.mem_get_info(device)[0])
         self._kept = self._load(0, min(free // row, len(bank)))
+        self._turn = Lock()
 
     def nearest(
         self, queries: NDArray[np.float32], count: int, barred: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See `Engine`."""
+        with self._turn:
+            return self._nearest(queries, count, barred)
+
+    def score(self, queries: NDArray[np.float32], images: NDArray[np.int64]) -> Scored:
+        """See `Engine`."""
+        with self._turn:
+            return self._score(queries, images)
+
+    def _nearest(
+        self, queries: NDArray[np.float32], count: int, barred: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         n, views, dimension = queries.shape
         shape = (n, count)
         best = (torch.full(shape, float(NOTHING), device=self._device), torch.full(shape, -1, device=self._device))
@@ -165,8 +178,7 @@ class GpuEngine:
         images = torch.where(best[0] > float(NOTHING), best[1], -1)
         return best[0].cpu().numpy(), images.cpu().numpy()
 
-    def score(self, queries: NDArray[np.float32], images: NDArray[np.int64]) -> Scored:
-        """See `Engine`."""
+    def _score(self, queries: NDArray[np.float32], images: NDArray[np.int64]) -> Scored:
         _, windows, dimension = self._bank.shape
         step = max(1, (_GPU_PANEL // 4) // max(images.shape[1] * windows * dimension, 1))
         parts = []
@@ -276,18 +288,3 @@ def _grouped_top(likeness: Tensor, count: int) -> tuple[Tensor, Tensor]:
     values, places = torch.cat([inside, likeness[:, groups * _GROUP :]], 1), torch.cat([places, rest], 1)
     top = values.topk(count, 1)
     return top.values, places.gather(1, top.indices)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
-
-
-_LIMITING = Lock()
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    # One at a time: the limit is the process's, and two that overlapped would put back each other's.
-    with _LIMITING, _blas().limit(limits=1):
-        yield

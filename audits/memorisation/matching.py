@@ -5,7 +5,7 @@ Calibration images, planted copies and candidates all take it, so that the calib
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -23,6 +23,7 @@ from audits.memorisation.pictures import Pictures
 from audits.memorisation.score import FIGURES, NOWHERE, REGIONS, copied_area
 from audits.memorisation.search import Named, Search
 from audits.memorisation.store import PictureStore
+from audits.memorisation.threads import Timer, in_threads
 
 __all__ = ["BOX", "LANES", "NAMES", "NOTHING", "Matcher", "Matches"]
 
@@ -118,15 +119,16 @@ class Matcher:
         self,
         queries: Pictures | PictureStore,
         barred: NDArray[np.bool_] | None = None,
-        timer: Callable[[str], None] = lambda phase: None,
+        timer: Timer | None = None,
         named: Sequence[Named] = (),
     ) -> list[Matches]:
         """The best match of n queries in each of the `lanes`. Images that experts `named` are aligned too.
 
         Works through fixed chunks, padded to full size, so that no result depends on how many images come at once.
         """
-        parts: list[list[Matches]] = [[Matches.none(0)] for _ in self.lanes]
-        for start in range(0, len(queries), _CHUNK):
+
+        def work(start: int) -> tuple[list[Matches], Timer]:
+            spent = Timer()
             chunk = queries.take(slice(start, start + _CHUNK))
             n = len(chunk)
             bars = None
@@ -134,9 +136,14 @@ class Matcher:
                 bars = np.zeros((_CHUNK, len(self.originals)), dtype=bool)
                 bars[:n] = barred[start : start + n]
             seen = [part.take(slice(start, start + _CHUNK)).padded(_CHUNK) for part in named]
-            for lane, found in zip(parts, self._match_chunk(chunk.padded(_CHUNK), bars, timer, seen), strict=True):
-                lane.append(found.take(slice(n)))
-        return [Matches.join(lane) for lane in parts]
+            found = self._match_chunk(chunk.padded(_CHUNK), bars, spent, seen)
+            return [lane.take(slice(n)) for lane in found], spent
+
+        done = in_threads(work, range(0, len(queries), _CHUNK))
+        if timer is not None:
+            timer.side_by_side(spent for _, spent in done)
+        nothing = [Matches.none(0) for _ in self.lanes]
+        return [Matches.join(list(lane)) for lane in zip(nothing, *(found for found, _ in done), strict=True)]
 
     def copied(
         self, queries: Pictures | PictureStore, matches: Matches, lane: NDArray[np.int64] | None = None
@@ -145,8 +152,8 @@ class Matcher:
 
         Of matches whose `lane` (n,) is that of boxes, the box alone.
         """
-        parts = [np.zeros((0, 16, 16))]
-        for start in range(0, len(queries), _CHUNK):
+
+        def work(start: int) -> NDArray[np.float64]:
             chunk = queries.take(slice(start, start + _CHUNK))
             rows = slice(start, start + len(chunk))
             inverted = torch.from_numpy(matches.inverted[rows])
@@ -161,14 +168,15 @@ class Matcher:
                 places = functional.pad(self.boxes.boxes[image.clamp_min(0)], (0, 0, 0, missing))
                 in_box = copied_area(seen, originals, maps, inside(places, seen.side, maps))[: len(chunk)]
                 shown = torch.where(torch.from_numpy(boxed)[:, None, None], in_box, shown)
-            parts.append(_float64(torch.where((image >= 0)[:, None, None], shown, torch.zeros_like(shown))))
-        return np.concatenate(parts)
+            return _float64(torch.where((image >= 0)[:, None, None], shown, torch.zeros_like(shown)))
+
+        return np.concatenate([np.zeros((0, 16, 16)), *in_threads(work, range(0, len(queries), _CHUNK))])
 
     def _match_chunk(
         self,
         queries: Pictures,
         barred: NDArray[np.bool_] | None,
-        timer: Callable[[str], None],
+        timer: Timer,
         named: Sequence[Named],
     ) -> list[Matches]:
         framed, moved, parts = self.search.starts(queries.grey, self.candidates, barred, timer, named)

@@ -28,8 +28,9 @@ from audits.memorisation.proximity import Proximity
 from audits.memorisation.rows import unnamed_rows
 from audits.memorisation.sealing import Key
 from audits.memorisation.search import Named, Search
-from audits.memorisation.stage import NearCopy, PlantedCount, PreparedMemorisation, Timer, find, look
+from audits.memorisation.stage import NearCopy, PlantedCount, PreparedMemorisation, find, look
 from audits.memorisation.store import Joined, PictureStore
+from audits.memorisation.threads import Timer
 from audits.memorisation.verdict import ENOUGH, Calibration, calibrate
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet

@@ -25,6 +25,7 @@ from audits.memorisation.pictures import Pictures, working_pictures
 from audits.memorisation.planted import plant
 from audits.memorisation.rows import MakeRows, Rows, unnamed_rows
 from audits.memorisation.store import Joined, PictureStore
+from audits.memorisation.threads import Timer
 from audits.memorisation.vectors import VectorNote
 from audits.memorisation.voting import vote
 
@@ -195,7 +196,7 @@ class Search:
         images: Tensor,
         count: int,
         barred: NDArray[np.bool_] | None,
-        timer: Callable[[str], None],
+        timer: Timer,
         named: Sequence[Named] = (),
     ) -> tuple[Starts, Starts, Starts]:
         """Where to start for images (n, 1, s, s): in the frame, moved, and in parts. What is `named` is tried as well."""

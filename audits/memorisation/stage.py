@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,13 @@ from audits.memorisation.planted import LESION, RECOGNISABLE, TRANSFORMS, plant,
 from audits.memorisation.proximity import Proximity
 from audits.memorisation.search import Named
 from audits.memorisation.store import PictureStore
+from audits.memorisation.threads import Timer
 from audits.memorisation.verdict import Calibration, Found, strongest
 from synguard.config import MemorisationConfig
 from synguard.data.images import ImageSet
 from synguard.errors import IntegrityError
 
-__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "Timer", "find", "look"]
+__all__ = ["Examined", "NearCopy", "Planted", "PlantedCount", "PreparedMemorisation", "find", "look"]
 
 _PLANTED_AGAIN = 5
 """Planted copies a transform that are looked for again in an index that was prepared earlier."""
@@ -150,15 +150,21 @@ class PreparedMemorisation:
             return own
         return f"{own} Encoders brought along: {', '.join(lane.expert.describe() for lane in self.experts)}."
 
-    def examine(self, pixels: NDArray[np.uint8], sha256: Sequence[str]) -> Examined:
-        """Findings on pixels (n, size, size, 3) and the digests of their files."""
+    def examine(
+        self, pixels: NDArray[np.uint8], sha256: Sequence[str], sources: NDArray[np.int64] | None = None
+    ) -> Examined:
+        """Findings on pixels (n, size, size, 3) and the digests of their files.
+
+        `sources` (n,) are rows of the private images that candidates were made from, -1 for none: each is aligned with its
+        candidate, whatever the search finds.
+        """
         if pixels.shape[1:] != self.private.pixels.shape[1:]:
             raise ValueError(f"pixels: found shape {pixels.shape[1:]}, expected {self.private.pixels.shape[1:]}")
         timer = Timer()
         queries = working_pictures(pixels)
         exact = self.exact.find(sha256, pixels)
         timer("exact")
-        found = find(self.matcher, queries, pixels, None, look(self.experts, pixels), self.experts, timer)
+        found = find(self.matcher, queries, pixels, None, look(self.experts, pixels), self.experts, timer, sources)
         near, verified = self.calibration.decide(found)
         p_values = self.calibration.p_values(found.score, found.image)
         found = found.told(near)
@@ -292,15 +298,19 @@ def find(
     barred: NDArray[np.bool_] | None,
     named: Sequence[Named],
     experts: Sequence[ExpertLane],
-    timer: Callable[[str], None] = lambda phase: None,
+    timer: Timer | None = None,
+    sources: NDArray[np.int64] | None = None,
 ) -> Found:
     """The strongest match of each query, what of it was copied, and the strongest of what the experts `named`.
 
     The queries' `pixels` (n, size, size, 3) are searched for margins; what is inside those counts where it matches better.
+    `sources` are further rows that the queries are aligned with, one each.
     """
+    timer = timer or Timer()
     if experts:
         timer("experts")
-    whole = _find(matcher, queries, barred, timer, named)
+    told = () if sources is None else (Named(sources, np.zeros_like(sources), np.zeros((len(sources), 2))),)
+    whole = _find(matcher, queries, barred, timer, (*named, *told))
     parts = [
         _inside(matcher, pixels, whole, slice(start, start + _AT_ONCE), barred, timer)
         for start in range(0, len(pixels), _AT_ONCE)
@@ -317,7 +327,7 @@ def _find(
     matcher: Matcher,
     queries: Pictures | PictureStore,
     barred: NDArray[np.bool_] | None,
-    timer: Callable[[str], None],
+    timer: Timer,
     named: Sequence[Named] = (),
 ) -> Found:
     matches, lane = strongest(matcher.match(queries, barred, timer, named))
@@ -332,7 +342,7 @@ def _inside(
     whole: Found,
     rows: slice,
     barred: NDArray[np.bool_] | None,
-    timer: Callable[[str], None],
+    timer: Timer,
 ) -> Found:
     """What was found of some queries, or of the pictures inside their margins where these match better."""
     inner = without_margins(pixels[rows])
@@ -342,17 +352,3 @@ def _inside(
     chosen = places[inner.rows]
     found = _find(matcher, working_pictures(inner.pixels), None if barred is None else barred[chosen], timer)
     return whole.take(places).better(inner.rows, found.seen_through(inner.maps))
-
-
-class Timer:
-    """Adds up the seconds of named phases."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def __call__(self, phase: str) -> None:
-        """Ends a phase, which began where the last one ended."""
-        now = time.perf_counter()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
-        self._last = now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,13 @@ def summarise(
     prepared: PreparedMemorisation,
     files: Sequence[str] | None = None,
     told_apart: str | None = None,
+    strategies: NDArray[np.str_] | None = None,
 ) -> AuditResult:
     """All figures on n candidates, of which `accepted` (n,) would be released; `files` names them in the evidence.
 
     `told_apart` says why private set and holdout are of different kinds, where they are: to which of the two a candidate is
     nearer is then no evidence, in either direction. Copies and near copies count every candidate examined; the group
-    "accepted" counts what would be released.
+    "accepted" counts what would be released. `strategies` (n,) name how candidates were made: each is a group of its own.
     """
     names = list(files) if files is not None else [f"candidate {row + 1}" for row in range(len(examined))]
     review = review_list(examined.p_value, _FALSE_DISCOVERY_RATE)
@@ -45,6 +46,7 @@ def summarise(
         *_copies("memorisation.verified_copies", examined.flagged, accepted),
         _near_copy_rate(examined, prepared),
         _share(examined, prepared, told_apart),
+        *_by_strategy(examined, prepared, strategies),
         *_recall(planted),
         _count("memorisation.review_images", review, None, "Benjamini-Hochberg at 5 % on conformal p-values"),
     ]
@@ -108,17 +110,28 @@ def _count(name: str, found: NDArray[np.bool_], group: str | None, method: str, 
     )
 
 
-def _near_copy_rate(examined: Examined, prepared: PreparedMemorisation) -> Metric:
+def _by_strategy(
+    examined: Examined, prepared: PreparedMemorisation, strategies: NDArray[np.str_] | None
+) -> Iterator[Metric]:
+    """Copies and near copies among the candidates of each strategy: what starts from a private image stays near it."""
+    for strategy in [] if strategies is None else np.unique(strategies).tolist():
+        part, group = examined.take(np.flatnonzero(strategies == strategy)), f"strategy={strategy}"
+        yield _count("memorisation.verified_copies", part.flagged, group, _CENSUS)
+        yield _near_copy_rate(part, prepared, group)
+
+
+def _near_copy_rate(examined: Examined, prepared: PreparedMemorisation, group: str | None = None) -> Metric:
     n, found = len(examined), int(examined.near_copy.sum())
     name, unit = "memorisation.near_copy_rate", "share"
     if n == 0:
-        return Metric(name=name, value=None, n=0, unit=unit, method=_EXACT_INTERVAL, state="insufficient")
+        return Metric(name=name, group=group, value=None, n=0, unit=unit, method=_EXACT_INTERVAL, state="insufficient")
     made = prepared.calibration
     note = f"threshold from {len(made.scores)} {'calibration' if made.held_on == 'calibration' else 'private'} images"
     if not math.isfinite(made.near):
         note = "found too few calibration images to draw a threshold from"
     return Metric(
         name=name,
+        group=group,
         value=found / n,
         n=n,
         unit=unit,

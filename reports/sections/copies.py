@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.blocks import Block, Cell, Figure, Figures, Note, Section, Table
+from reports.checks import MetricFact
 from reports.facts import CopyFacts, PlantedFact
 from reports.numbers import Numbers
 from reports.plots import p_value_bars, score_ridges, strip
@@ -12,6 +13,8 @@ from reports.sections.shared import absent, scale_start
 from reports.wording import transform_words
 
 __all__ = ["copies", "sight"]
+
+_STRATEGY = "strategy="
 
 
 def _worst_first(planted: Sequence[PlantedFact]) -> tuple[PlantedFact, ...]:
@@ -25,8 +28,8 @@ def sight(facts: CopyFacts | None) -> tuple[tuple[str, float | None], ...]:
     return tuple((words, p.minimum_copies) for p in planted if (words := transform_words(p.transform)))
 
 
-def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:
-    """Scores, p-values and the audit's own power."""
+def copies(facts: CopyFacts | None, numbers: Numbers, metrics: Sequence[MetricFact] = ()) -> Section:
+    """Scores, p-values and the audit's own power; of `metrics`, copies by the strategy that made the candidates."""
     lead = (
         "Every candidate was searched for among the private images, turned and mirrored too, and aligned with the "
         "most alike. The same search with real images of other patients shows what chance alone gives."
@@ -55,7 +58,32 @@ def copies(facts: CopyFacts | None, numbers: Numbers) -> Section:
                 "line are what a clean release gives; a peak at the left is what copying gives."
             )
             blocks.append(Figures((Figure("P-values of all candidates", drawing, words),)))
-    return Section("copies", "Copies", lead, tuple(blocks))
+    return Section("copies", "Copies", lead, (*blocks, *_by_strategy(metrics, numbers)))
+
+
+def _by_strategy(metrics: Sequence[MetricFact], numbers: Numbers) -> tuple[Table, ...]:
+    """Nothing where candidates were not made by strategies that have names."""
+    found = {(m.name, m.group): m for m in metrics if m.group is not None and m.group.startswith(_STRATEGY)}
+    body = []
+    for group in dict.fromkeys(group for _, group in found):
+        verified = found.get(("memorisation.verified_copies", group))
+        near = found.get(("memorisation.near_copy_rate", group))
+        if verified is not None and near is not None:
+            words = str(group).removeprefix(_STRATEGY)
+            body.append(
+                (
+                    Cell(words[:1].upper() + words[1:]),
+                    Cell(numbers.count(verified.n)),
+                    Cell(numbers.count(verified.value)),
+                    Cell(numbers.share_of(near.value, near.n), under=numbers.interval(near.interval, "share")),
+                )
+            )
+    caption = (
+        "By strategy. Each candidate was aligned with the private image that it was made from, too. What is made from a "
+        "private image stays near it: the less of it is redrawn, the nearer."
+    )
+    header = ("Strategy", "Candidates", "Verified copies", "Near copies")
+    return (Table(caption=caption, header=header, rows=tuple(body), right=(1, 2, 3)),) if body else ()
 
 
 def _planted(planted: Sequence[PlantedFact], numbers: Numbers) -> Table:

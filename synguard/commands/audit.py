@@ -29,6 +29,11 @@ __all__ = ["COMMANDS"]
 @click.option("--batch-size", type=click.IntRange(min=1), help="Candidates examined at once; changes no result.")
 @click.option("--seed", default=0, show_default=True, help="Seed of splits, planted copies and resampling.")
 @click.option("--skip-unreadable", is_flag=True, help="Leave out unreadable images, private ones excepted.")
+@click.option(
+    "--taken-out",
+    type=click.Path(path_type=Path),
+    help="Table of images that people took out: file_name, reason, by. They are examined, and not released.",
+)
 @options.ledger
 @options.out
 @options.fail_on_warn
@@ -50,6 +55,7 @@ def audit(
     batch_size: int | None,
     seed: int,
     skip_unreadable: bool,
+    taken_out: Path | None,
     ledger: str | None,
     out: Path,
     fail_on_warn: bool,
@@ -81,6 +87,7 @@ def audit(
             batch_size=batch_size,
             seed=seed,
             skip_unreadable=skip_unreadable,
+            taken_out=taken_out,
             ledger=ledger,
             out=out,
             progress=progress,

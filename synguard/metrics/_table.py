@@ -553,8 +553,8 @@ SPECS = (
         "share",
         "lower",
         "synguard",
-        "Share of the candidates that a stage sent to quarantine.",
-        groups="none: both together; `copies`; `labels`",
+        "Share of the candidates that a stage sent to quarantine or people took out.",
+        groups="none: all together; `copies`; `labels`; `by hand` where people took images out",
     ),
     _value(
         "accepted.images",

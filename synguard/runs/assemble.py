@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ from synguard.errors import IntegrityError
 from synguard.governance import manifest
 from synguard.governance.manifest import Manifest
 from synguard.protocols import Images
-from synguard.runs.engine import encode_png
+from synguard.runs.engine import MADE_BY, Origin, encode_png
 from synguard.runs.folder import RunFolder, whole_folder
 
 __all__ = ["accept_given", "lay_out_batches", "write_pairs"]
+
+_AT_ONCE = 64
+"""Images that are encoded side by side."""
 
 
 def lay_out_batches(folder: RunFolder, rows: pd.DataFrame, made_by: Mapping[str, Any] | None = None) -> Manifest:
@@ -47,15 +52,23 @@ def lay_out_batches(folder: RunFolder, rows: pd.DataFrame, made_by: Mapping[str,
 def accept_given(folder: RunFolder, synthetic: ImageSet, source: DataSource, base: Path, rows: pd.DataFrame) -> Manifest:
     """Write the images of an audit to `accepted/`, so that what is decided on is what is there to release.
 
-    Written anew as PNG from the pixels that were examined, at their own resolution, under `released_name`: a file may carry
-    more than its picture. Returns the manifest; IntegrityError where a file changed since it was read.
+    None that was taken out by hand. Written anew as PNG from the pixels that were examined, at their own resolution, under
+    `released_name`: a file may carry more than its picture. Returns the manifest; IntegrityError where a file changed since
+    it was read.
     """
     with _made_anew(folder.accepted) as scratch:
-        for file, pixels in zip(synthetic.files, native_pixels(source, synthetic, base=base), strict=True):
-            target = scratch / released_name(file)
+
+        def write(image: tuple[str, Images]) -> None:
+            target = scratch / released_name(image[0])
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(encode_png(pixels))
-        _write_metadata(scratch, rows)
+            target.write_bytes(encode_png(image[1]))
+
+        read = zip(synthetic.files, native_pixels(source, synthetic, base=base), rows["accepted"].tolist(), strict=True)
+        kept = ((file, pixels) for file, pixels, accepted in read if accepted)
+        with ThreadPoolExecutor() as pool:
+            while some := list(itertools.islice(kept, _AT_ONCE)):
+                list(pool.map(write, some))
+        _write_metadata(scratch, rows[rows["accepted"]])
     return manifest.build(folder.accepted)
 
 
@@ -88,11 +101,13 @@ def _write_metadata(folder: Path, rows: pd.DataFrame, made_by: Mapping[str, Any]
     """
     labels = [name for name in rows.columns if name.startswith(("condition.", "annotation."))]
     lines = []
-    for place, record in enumerate(json.loads(rows[["file", *labels]].to_json(orient="records"))):
+    origins = [name for name in Origin._fields if made_by is not None and name in rows.columns]
+    for place, record in enumerate(json.loads(rows[["file", *origins, *labels]].to_json(orient="records"))):
         file = released_name(record.pop("file"))
+        origin = {f"{MADE_BY}{name}": record.pop(name) for name in origins}
         own = {name.removeprefix("condition."): value for name, value in record.items()}
-        about = {} if made_by is None else {"generator.seed": int(rows["seed"].iloc[place]), **made_by}
-        lines.append(json.dumps({"file_name": file, **own, **about}))
+        about = {} if made_by is None else {f"{MADE_BY}seed": int(rows["seed"].iloc[place]), **made_by}
+        lines.append(json.dumps({"file_name": file, **own, **about, **origin}))
     (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 

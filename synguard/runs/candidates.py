@@ -27,7 +27,7 @@ from synguard.protocols import Generator, Images
 from synguard.release.layouts import write_tar
 from synguard.runs.asked import plan
 from synguard.runs.configuration import load_config
-from synguard.runs.engine import encode_png
+from synguard.runs.engine import MADE_BY, encode_png, origins_of
 from synguard.runs.generator import open_generator, provenance
 from synguard.runs.material import labels_digest
 from synguard.runs.plan import attempt_seed
@@ -96,16 +96,17 @@ def _made(generator: Generator, config: RunConfig, asked: pd.DataFrame, rows: ra
     seeds = {row: attempt_seed(config.seed, row, 0) for row in rows}
     made_by = provenance(generator)
 
-    def sampled(part: range) -> tuple[range, Images]:
-        chosen = asked.iloc[part.start : part.stop].reset_index(drop=True)
-        return part, generator.generate(chosen, [seeds[row] for row in part])
+    def sampled(part: range) -> tuple[range, Images, list[dict[str, Any]]]:
+        chosen, numbers = asked.iloc[part.start : part.stop].reset_index(drop=True), [seeds[row] for row in part]
+        origins: list[dict[str, Any]] = [origin.told() for origin in origins_of(generator, chosen, numbers)]
+        return part, generator.generate(chosen, numbers), origins or [{}] * len(part)
 
     parts = [rows[first : first + TOGETHER] for first in range(0, len(rows), TOGETHER)]
     with ThreadPoolExecutor() as pool:
-        for part, pixels in _ahead(sampled, parts):
+        for part, pixels, origins in _ahead(sampled, parts):
             wanted = json.loads(asked.iloc[part.start : part.stop].to_json(orient="records"))
-            for row, png, labels in zip(part, pool.map(encode_png, pixels), wanted, strict=True):
-                yield Candidate(f"{row:06d}", png, {**labels, "generator.seed": seeds[row], **made_by})
+            for row, png, labels, origin in zip(part, pool.map(encode_png, pixels), wanted, origins, strict=True):
+                yield Candidate(f"{row:06d}", png, {**labels, f"{MADE_BY}seed": seeds[row], **made_by, **origin})
 
 
 def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

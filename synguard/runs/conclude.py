@@ -24,6 +24,7 @@ from synguard.governance.policy import Policy
 from synguard.governance.record import ResultsContext, tuples, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.results import AuditResult, Metric
+from synguard.runs.by_hand import BY_HAND
 from synguard.runs.examine import examined_of, public_rows
 from synguard.runs.folder import RunFolder
 from synguard.runs.inside import Inside
@@ -73,6 +74,7 @@ def audit_results(
             prepared.memorisation,
             rows["file"].tolist(),
             prepared.validity.reason if prepared.validity.state == "invalid" else None,
+            rows["strategy"].fillna("").to_numpy(dtype=str) if "strategy" in rows else None,
         ),
         "labels": of_labels,
         "membership": lambda: membership.run(
@@ -249,8 +251,9 @@ def _data_metrics(prepared: Prepared) -> tuple[Metric, ...]:
 
 def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[Metric, ...]:
     n = len(rows)
-    by_labels = int(rows["reason"].fillna("").str.startswith("label").sum())
-    copies = int((rows["reason"].fillna("") != "").sum()) - by_labels
+    reasons = rows["reason"].fillna("")
+    by_labels, by_hand = (int(reasons.str.startswith(how).sum()) for how in ("label", BY_HAND))
+    copies = int((reasons != "").sum()) - by_labels - by_hand
     accepted = int(rows["accepted"].sum())
     note = f"stopped by the circuit breaker after {n} candidates, {config.release.images} were asked for" if tripped else ""
     rates = tuple(
@@ -265,7 +268,12 @@ def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[
             bounds=clopper_pearson_bounds(count, n),
             state="measured" if n else "insufficient",
         )
-        for group, count in ((None, by_labels + copies), ("labels", by_labels), ("copies", copies))
+        for group, count in (
+            (None, by_labels + copies + by_hand),
+            ("labels", by_labels),
+            ("copies", copies),
+            *(((BY_HAND, by_hand),) if by_hand else ()),
+        )
     )
     done = Metric(
         name="accepted.images",

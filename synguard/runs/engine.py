@@ -8,19 +8,45 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from PIL import Image
 
-from synguard.protocols import Generator, Images
+from synguard.protocols import FromSources, Generator, Images
 from synguard.runs.folder import RunFolder, whole_folder
 from synguard.runs.plan import Attempt, Queue, attempt_seed
 from synguard.runs.progress import Progress
 
-__all__ = ["Batch", "Examine", "committed_rows", "encode_png", "run_batches"]
+__all__ = [
+    "MADE_BY",
+    "Batch",
+    "Examine",
+    "Origin",
+    "committed_rows",
+    "encode_png",
+    "origins_of",
+    "origins_told",
+    "run_batches",
+]
 
 Examine = Callable[["Batch"], pd.DataFrame]
 """Turns a batch into its rows of images.parquet; `accepted` and `reason` carry the stages' verdict."""
+
+
+MADE_BY = "generator."
+"""Prefix of what metadata tell of how an image was made. It is no label, and never released."""
+
+
+class Origin(NamedTuple):
+    """How a candidate was made, and the file of the private image that it was made from, None for none."""
+
+    strategy: str
+    source: str | None
+
+    def told(self) -> dict[str, str | None]:
+        """As metadata tell it."""
+        return {f"{MADE_BY}{name}": value for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +60,8 @@ class Batch:
     seeds: tuple[int | None, ...]
     attempts: tuple[Attempt, ...]
     encoded: tuple[bytes, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    """One a candidate where the generator has a strategy; none otherwise."""
 
 
 def encode_png(pixels: Images) -> bytes:
@@ -97,6 +125,7 @@ def _generate(generator: Generator, conditions: pd.DataFrame, attempts: Sequence
     pixels = generator.generate(asked, seeds)
     encoded = tuple(encode_png(image) for image in pixels)
     return Batch(
+        origins=origins_of(generator, asked, seeds),
         files=tuple(f"images/{a.slot:06d}-{a.attempt}.png" for a in attempts),
         sha256=tuple(hashlib.sha256(data).hexdigest() for data in encoded),
         pixels=pixels,
@@ -105,6 +134,23 @@ def _generate(generator: Generator, conditions: pd.DataFrame, attempts: Sequence
         attempts=tuple(attempts),
         encoded=encoded,
     )
+
+
+def origins_told(metadata: pd.DataFrame) -> tuple[Origin, ...]:
+    """Where candidates come from as their metadata tell it; none where these have no strategy."""
+    columns = [f"{MADE_BY}{name}" for name in Origin._fields]
+    if columns[0] not in metadata.columns:
+        return ()
+    told = metadata.reindex(columns=columns).astype(object)
+    told = told.where(told.notna() & (told != ""), None)
+    return tuple(Origin(strategy or "not told", source) for strategy, source in told.itertuples(index=False))
+
+
+def origins_of(generator: Generator, asked: pd.DataFrame, seeds: Sequence[int]) -> tuple[Origin, ...]:
+    """Where candidates of these conditions and seeds come from; none of a generator without strategies."""
+    if not isinstance(generator, FromSources):
+        return ()
+    return tuple(Origin(generator.strategy, source) for source in generator.sources(asked, seeds))
 
 
 def _commit(folder: RunFolder, number: int, batch: Batch, rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from audits import labels
 from audits.memorisation import CELLS, Examined
+from synguard.data.images import ImageSet
+from synguard.errors import InputError
 from synguard.runs.engine import Batch
 from synguard.runs.prepare import Prepared
 
@@ -20,20 +23,26 @@ INNER = "_examined."
 """Prefix of columns that carry the copy search's findings from batch to conclusion; images.parquet never has them."""
 
 
-def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.DataFrame:
+def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool, by_hand: Sequence[str] = ()) -> pd.DataFrame:
     """One row a candidate. With `quarantine`, verified copies and label refusals are not accepted, for the reason given.
 
-    Without it (`synguard audit`) the images are what somebody means to release: all count as accepted.
+    Without it (`synguard audit`) the images are what somebody means to release: all count as accepted but those that were
+    taken out `by_hand`, for the reason given.
     """
-    examined = prepared.memorisation.examine(batch.pixels, batch.sha256)
+    private = prepared.material.private
+    examined = prepared.memorisation.examine(batch.pixels, batch.sha256, _sources(batch, private))
     reasons = pd.Series(["copy of a private image" if copy else "" for copy in examined.flagged], dtype="string")
-    parts = [batch.asked.add_prefix("condition."), examined.columns(prepared.material.private), _inner(examined)]
+    parts = [batch.asked.add_prefix("condition."), examined.columns(private), _inner(examined)]
+    if batch.origins:
+        parts.insert(0, pd.DataFrame(batch.origins).astype("string"))
     if prepared.diagnostic is not None and prepared.ceiling is not None:
         found = labels.examine(prepared.diagnostic, batch.pixels, batch.asked, prepared.ceiling)
         parts.insert(1, found.columns())
         label_reasons = pd.Series([f"label: {reason}" if reason else "" for reason in found.reason], dtype="string")
         reasons = reasons.where(reasons != "", label_reasons)
-    accepted = (reasons == "") if quarantine else pd.Series(True, index=reasons.index)
+    taken = pd.Series(by_hand or [""] * len(reasons), dtype="string")
+    accepted = (reasons == "") if quarantine else taken == ""
+    reasons = reasons.where(reasons != "", taken)
     head = pd.DataFrame(
         {
             "file": pd.array(batch.files, dtype="string"),
@@ -45,6 +54,17 @@ def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool) -> pd.D
         }
     )
     return pd.concat([head, *(part.reset_index(drop=True) for part in parts)], axis=1)
+
+
+def _sources(batch: Batch, private: ImageSet) -> NDArray[np.int64] | None:
+    """Rows of the private images that candidates were made from, -1 for none. InputError for one that is not there."""
+    if not batch.origins:
+        return None
+    places = {file: row for row, file in enumerate(private.files)}
+    for file, origin in zip(batch.files, batch.origins, strict=True):
+        if origin.source is not None and origin.source not in places:
+            raise InputError.of(f"the source of {file}", repr(origin.source), f"an image of {private.name}")
+    return np.array([-1 if o.source is None else places[o.source] for o in batch.origins], dtype=np.int64)
 
 
 def examined_of(rows: pd.DataFrame) -> Examined:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audits.memorisation.folder import is_index
@@ -29,11 +30,12 @@ from synguard.protocols import Denoiser, Generator
 from synguard.results import Metric
 from synguard.runs.asked import plan, refuse_private_texts
 from synguard.runs.assemble import accept_given, lay_out_batches
+from synguard.runs.by_hand import reasons_by_hand
 from synguard.runs.canaries import coins_of, draw_for, spent_by, with_canaries
 from synguard.runs.conclude import audit_results, conclude, write_reports
 from synguard.runs.configuration import load_attributes, load_config
 from synguard.runs.curve import curve_of
-from synguard.runs.engine import Batch, run_batches
+from synguard.runs.engine import Batch, origins_told, run_batches
 from synguard.runs.examine import examine_batch
 from synguard.runs.generator import (
     check_generator,
@@ -119,6 +121,7 @@ def audit(
     batch_size: int | None = None,
     seed: int = 0,
     skip_unreadable: bool = False,
+    taken_out: Path | str | None = None,
     ledger: Where = None,
     progress: Progress = silent,
 ) -> RunResult:
@@ -129,6 +132,7 @@ def audit(
     and the synthetic metadata share. `audits` are the settings of that name of a configuration file; `key_file` and
     `batch_size` count before theirs. `index` is a folder of `synguard index build`, `key_file` the key that it is
     encrypted under (without `index`, the run's own index will be), `model` the pipeline folder that made the images,
+    `taken_out` a table of images that people took out (`file_name`, `reason`, `by`), which are examined and not released,
     `ledger` the file or URL of the ledger, by default that of `ledger.place`.
     """
     if Path(out).exists():
@@ -148,7 +152,11 @@ def audit(
         holdout=sources[1],
         conditions=_attributes(conditions),
         generator=GeneratorConfig(kind="folder", path=str(synthetic)),
-        release=ReleaseConfig(images=1, covers=("images", "model") if releases_model else ("images",)),
+        release=ReleaseConfig(
+            images=1,
+            covers=("images", "model") if releases_model else ("images",),
+            taken_out=None if taken_out is None else str(taken_out),
+        ),
         policy=policy,
         audits=audits.model_copy(update={"memorisation": looks}),
         skip_unreadable=skip_unreadable,
@@ -262,7 +270,8 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
     link = "no model was given" if folder is None else link_of(folder, material)
     require_link(config, inside.denoiser, link)
     inside.check(material)
-    digest = f"{synthetic.digest} {labels_digest(asked)}"
+    by_hand = reasons_by_hand(config, base, synthetic)
+    digest = f"{synthetic.digest} {labels_digest(asked)} {by_hand if any(by_hand) else ''}".rstrip()
     run = OpenRun.open(
         target, config, base, whole, given.policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
     )
@@ -282,13 +291,13 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
             )
         attempts = run.ledger.attempt(whole)
         with run.timings.phase("examine"):
-            rows = _examine_given(run, synthetic, asked, prepared)
+            rows = _examine_given(run, synthetic, asked, prepared, by_hand)
         with run.timings.phase("lay out"):
             files = accept_given(run.folder, synthetic, DataSource(path=given.source), base, rows)
         return _conclude(
             run,
             rows,
-            synthetic,
+            synthetic if rows["accepted"].all() else synthetic.take(np.flatnonzero(rows["accepted"])),
             prepared,
             inside,
             candidates=synthetic,
@@ -300,7 +309,9 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
         )
 
 
-def _examine_given(run: OpenRun, synthetic: ImageSet, asked: pd.DataFrame, prepared: Prepared) -> pd.DataFrame:
+def _examine_given(
+    run: OpenRun, synthetic: ImageSet, asked: pd.DataFrame, prepared: Prepared, by_hand: Sequence[str]
+) -> pd.DataFrame:
     size = run.config.audits.memorisation.batch_size
     frames = []
     for start in range(0, len(synthetic), size):
@@ -313,8 +324,9 @@ def _examine_given(run: OpenRun, synthetic: ImageSet, asked: pd.DataFrame, prepa
             asked=asked.iloc[chosen].reset_index(drop=True),
             seeds=(None,) * count,
             attempts=tuple(Attempt(row, 0) for row in range(chosen.start, chosen.stop)),
+            origins=origins_told(synthetic.metadata.iloc[chosen]),
         )
-        frames.append(examine_batch(batch, prepared, quarantine=False))
+        frames.append(examine_batch(batch, prepared, quarantine=False, by_hand=by_hand[chosen]))
         run.ledger.batch(len(frames) - 1, frames[-1])
         run.progress("examine", chosen.stop, len(synthetic))
     return pd.concat(frames, ignore_index=True)

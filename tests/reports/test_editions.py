@@ -25,7 +25,7 @@ from reports.editions import page as write
 from reports.runfolder import read_run
 from synguard.errors import InputError
 from tests.support.page import read
-from tests.support.runs import Made, fundus, make_run
+from tests.support.runs import Made, fundus, make_run, metric
 
 RunFolder = Callable[..., Path]
 SECTIONS = ("copies", "membership", "autoencoder", "labels", "fidelity", "samples", "quarantine", "reproduction")
@@ -43,9 +43,9 @@ def test_a_split_that_may_be_told_apart_is_not_called_so(run_folder: RunFolder, 
     """The policy's limit on the bound is broken, while the audit itself found nothing that tells the two apart."""
 
     def doubtful(made: Made) -> None:
-        for metric in made.results["metrics"]:
-            if metric["name"].startswith("membership."):
-                metric.update(state="measured", value=0.531, interval=[0.47, 0.578])
+        for row in made.results["metrics"]:
+            if row["name"].startswith("membership."):
+                row.update(state="measured", value=0.531, interval=[0.47, 0.578])
         for check in made.results["checks"]:
             if check["metric"].startswith("membership."):
                 check["status"] = "insufficient" if check["metric"] == "membership.split.auc" else "pass"
@@ -587,3 +587,15 @@ def test_the_summary_is_plain_text_with_the_reasons(run_folder: RunFolder) -> No
     hostile = run_folder("copies", lambda made: made.results["checks"][1].update(reason="\x1b[2J\u202eowned"))
     assert "[2Jowned" in reports.summary(hostile)
     assert not set("\x1b\u202e") & set(reports.summary(hostile))
+
+
+def test_strategies_have_a_table_of_their_own_inside_and_none_outside(run_folder: RunFolder) -> None:
+    def redrawn(made: Made) -> None:
+        for name, value, unit in (("verified_copies", 3.0, "images"), ("near_copy_rate", 0.03, "share")):
+            row = metric(f"memorisation.{name}", value, unit, 100, group="strategy=inpainting", interval=(0.01, 0.09))
+            made.results["metrics"].append(row)
+
+    folder = run_folder("clean", redrawn)
+    inside = read(reports.render(folder, "internal").read_text())
+    assert "Inpainting 100 3 3 % 1 % to 9 %" in inside.text("copies")
+    assert "npainting" not in reports.render(folder, "public").read_text()

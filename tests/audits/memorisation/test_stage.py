@@ -275,3 +275,21 @@ def test_without_calibration_images_exact_copies_still_count():
     states = {metric.name: metric.state for metric in summarise(found, ~found.flagged, prepared.planted(), prepared).metrics}
     assert states["memorisation.train_holdout_share"] == "insufficient"
     assert states["memorisation.exact_copies"] == "measured"
+
+
+def test_what_a_candidate_was_made_from_is_looked_at_whatever_the_search_finds(prepared):
+    """Faint copies of one image on another, which hides them from the search."""
+    rows = np.arange(40)
+    shares = np.linspace(0.05, 0.3, 40)[:, None, None, None]
+    hosts = textures(40, 77)
+    faint = np.rint(shares * PRIVATE[rows] + (1 - shares) * hosts).astype(np.uint8)
+    alone = prepared.examine(faint, digests(faint))
+    told = prepared.examine(faint, digests(faint), rows)
+    assert told.score.mean() > alone.score.mean()
+    missed = alone.nearest != rows
+    found = missed & (told.nearest == rows)
+    assert found.any()
+    assert (told.score[found] > alone.score[found]).all()
+    # None is none: those without a source are examined as they always are.
+    none = prepared.examine(faint, digests(faint), np.full(40, -1))
+    assert np.array_equal(none.score, alone.score)

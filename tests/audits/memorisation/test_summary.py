@@ -107,3 +107,16 @@ def test_no_recall_at_all_is_insufficient_not_infinite(audited):
     prepared, examined, accepted = audited
     planted = (PlantedCount("identity", 100, 0, ()),)
     assert figure(summarise(examined, accepted, planted, prepared), "minimum_detectable_copies").state == "insufficient"
+
+
+def test_strategies_are_reported_apart(audited):
+    prepared, examined, accepted = audited
+    strategies = np.array(["text-to-image"] * 20 + ["inpainting"] * 23)
+    found = summarise(examined, accepted, prepared.planted(), prepared, None, None, strategies)
+    text, redrawn = (f"strategy={name}" for name in ("text-to-image", "inpainting"))
+    assert [figure(found, "verified_copies", group).value for group in (text, redrawn)] == [0, 3]
+    rate = figure(found, "near_copy_rate", redrawn)
+    assert (rate.value, rate.n) == (pytest.approx(3 / 23), 23)
+    assert rate.bounds is not None
+    # All of them together are what they were.
+    assert figure(found, "verified_copies").value == 3

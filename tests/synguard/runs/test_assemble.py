@@ -100,7 +100,7 @@ def given(tmp_path: Path) -> DataSource:
 
 def laid_out(folder: RunFolder, given: DataSource) -> Manifest:
     images = read_images(given, size=64, name="synthetic", released=True)
-    table = pd.DataFrame({"file": images.files, "condition.eye": ["left", "right"]})
+    table = pd.DataFrame({"file": images.files, "accepted": True, "condition.eye": ["left", "right"]})
     return accept_given(folder, images, given, Path(), table)
 
 
@@ -131,7 +131,7 @@ def test_rows_of_a_medmnist_file_are_laid_out_at_their_own_size(tmp_path: Path, 
     np.savez(tmp_path / "made.npz", train_images=pixels, train_labels=np.zeros((2, 1), np.int64))
     source = DataSource(path="made.npz#train")
     images = read_images(source, size=64, name="synthetic", base=tmp_path, released=True)
-    accept_given(folder, images, source, tmp_path, pd.DataFrame({"file": images.files}))
+    accept_given(folder, images, source, tmp_path, pd.DataFrame({"file": images.files, "accepted": True}))
     with Image.open(folder.accepted / "train" / "1.png") as image:
         np.testing.assert_array_equal(np.asarray(image), pixels[1])
 
@@ -140,5 +140,5 @@ def test_a_given_file_that_was_changed_is_refused(tmp_path: Path, folder: RunFol
     images = read_images(given, size=64, name="synthetic", released=True)
     (Path(given.path) / "images" / "a.jpg").write_bytes(DATA[1])
     with pytest.raises(IntegrityError, match=r"a\.jpg: found other bytes than were audited"):
-        accept_given(folder, images, given, Path(), pd.DataFrame({"file": images.files}))
+        accept_given(folder, images, given, Path(), pd.DataFrame({"file": images.files, "accepted": True}))
     assert not folder.accepted.exists()

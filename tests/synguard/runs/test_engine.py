@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from synguard.protocols import Images
-from synguard.runs.engine import Batch, committed_rows, run_batches
+from synguard.runs.engine import Batch, Origin, committed_rows, origins_of, origins_told, run_batches
 from synguard.runs.folder import RunFolder
 from synguard.runs.plan import Queue
 from synguard.runs.progress import silent
@@ -90,3 +90,39 @@ def test_a_resumed_run_ends_like_an_unbroken_one(tmp_path: Path, kill_at: int):
     files = sorted(p.relative_to(whole.path) for p in whole.batches.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(broken.path) for p in broken.batches.rglob("*") if p.is_file())
     assert all((whole.path / f).read_bytes() == (broken.path / f).read_bytes() for f in files)
+
+
+class Redrawn(Noise):
+    """Starts each image from a private one; every third from noise alone."""
+
+    strategy = "image-to-image"
+
+    def sources(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> list[str | None]:
+        return [None if seed % 3 == 0 else f"private/{seed % 5}.png" for seed in seeds]
+
+
+def test_every_candidate_carries_the_private_image_that_it_was_made_from(tmp_path: Path):
+    seen: list[Batch] = []
+
+    def look(batch: Batch) -> pd.DataFrame:
+        seen.append(batch)
+        return examine(batch)
+
+    conditions = pd.DataFrame({"grade": pd.array(np.arange(SLOTS) % 3, dtype="Int8")})
+    queue = Queue(slots=SLOTS, batch_size=5, limit=200)
+    folder = RunFolder.create(tmp_path / "run")
+    run_batches(folder, Redrawn(), conditions, look, queue=queue, seed=9, progress=silent)
+    for batch in seen:
+        assert [origin.source for origin in batch.origins] == Redrawn().sources(batch.asked, list(batch.seeds))
+        assert {origin.strategy for origin in batch.origins} == {"image-to-image"}
+    assert not origins_of(Noise(), conditions, range(SLOTS))
+
+
+def test_origins_are_read_back_as_metadata_tell_them():
+    origins = (Origin("inpainting", "a.png"), Origin("text-to-image", None))
+    told = pd.DataFrame([origin.told() for origin in origins])
+    assert origins_told(told) == origins
+    assert origins_told(told.drop(columns="generator.source")) == tuple(Origin(o.strategy, None) for o in origins)
+    assert origins_told(pd.DataFrame({"dx": ["nv"]})) == ()
+    # A table that mixes images of several makers tells some of them nothing.
+    assert origins_told(pd.DataFrame({"generator.strategy": [None, "inpainting"]}))[0] == Origin("not told", None)

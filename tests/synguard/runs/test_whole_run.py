@@ -344,3 +344,34 @@ def test_a_model_of_another_private_set_is_not_released(tmp_path: Path, world: P
             **others, synthetic=result.folder / "accepted", model=model, releases_model=True, size=32, out=tmp_path / "run"
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_images_taken_out_by_hand_are_examined_counted_and_not_released(tmp_path: Path, world: Path, result: RunResult):
+    """One of them is a copy: to take it out beforehand is not to have made none."""
+    made = tmp_path / "made"
+    shutil.copytree(result.folder / "accepted", made)
+    copied = sorted((world / "private").rglob("*.png"))[0]
+    rows = [json.loads(line) for line in (made / "metadata.jsonl").read_text().splitlines()]
+    copy, blurred = rows[0]["file_name"], rows[1]["file_name"]
+    shutil.copyfile(copied, made / copy)
+    table = tmp_path / "taken_out.csv"
+    table.write_text(f"file_name,reason,by\n{copy},too good,a.osei\n{blurred},blurred,a.osei\n")
+    sets = {"private": world / "private", "holdout": world / "holdout", "synthetic": made, "patient": "patient"}
+    without = synguard.audit(**sets, out=tmp_path / "run", taken_out=table, index=result.folder)
+    images = pd.read_parquet(tmp_path / "run" / "images.parquet").set_index("file")
+    assert images.loc[copy, "memorisation.flagged"]
+    assert images.loc[blurred, "reason"] == "by hand: blurred (a.osei)"
+    assert sorted(images.index[~images["accepted"]]) == sorted([copy, blurred])
+    there = {str(path.relative_to(tmp_path / "run" / "accepted")) for path in (tmp_path / "run" / "accepted").rglob("*.png")}
+    assert there == set(images.index[images["accepted"]])
+    found = {(metric.name, metric.group): metric for metric in without.metrics}
+    assert found["memorisation.exact_copies", None].value == 1
+    assert found["memorisation.exact_copies", "accepted"].value == 0
+    assert found["run.quarantine_rate", "by hand"].value == pytest.approx(1 / len(rows))
+    assert found["accepted.images", None].value == len(rows) - 2
+    assert without.decision.exit_code == 20
+
+    table.write_text("file_name,reason,by\nimages/gone.png,blurred,a.osei\n")
+    with pytest.raises(InputError, match="which is not there, expected an image of the set"):
+        synguard.audit(**sets, out=tmp_path / "other", taken_out=table)
+    assert not (tmp_path / "other").exists()
