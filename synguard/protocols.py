@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from synguard.config import SamplingConfig
 
-__all__ = ["Autoencoder", "Denoiser", "DiagnosticModel", "Embedder", "Generator", "Images", "OpenDenoiser", "Sampled"]
+__all__ = [
+    "Autoencoder",
+    "Denoiser",
+    "DiagnosticModel",
+    "Embedder",
+    "FromSources",
+    "Generator",
+    "Images",
+    "OpenDenoiser",
+    "Sampled",
+]
 
 Images = NDArray[np.uint8]
 
@@ -48,6 +58,20 @@ class Sampled(Protocol):
     @property
     def sampling(self) -> SamplingConfig | None:
         """Its settings, None where it uses its own."""
+        ...
+
+
+@runtime_checkable
+class FromSources(Protocol):
+    """A generator that may start from private images, and says from which."""
+
+    @property
+    def strategy(self) -> str:
+        """What its images start from, by the name that the configuration gives it."""
+        ...
+
+    def sources(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> Sequence[str | None]:
+        """File names in the private set, one a candidate, None for one that starts from noise alone."""
         ...
 
 
