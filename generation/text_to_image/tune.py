@@ -71,15 +71,21 @@ def check_tuning(config: GeneratorConfig, schema: ConditionSchema, *, base: Path
 
     `base` is the folder of the model and `prompts` the template file, None for the plain one.
     """
+    return _ready(config, schema, base, prompts, torch.device("cpu"))[0]
+
+
+def _ready(
+    config: GeneratorConfig, schema: ConditionSchema, base: Path, prompts: Path | None, device: torch.device
+) -> tuple[Prompts, Parts]:
     if importlib.util.find_spec("peft") is None:
         raise InputError.of("generator.tuning", "no peft here", "`pip install synguard[lora]`")
     tuning = _tuning(config)
     check_plain(config.sampling)
-    found = Prompts.read(prompts or PLAIN, token=tuning.token, attributes=schema.names)
-    parts = open_parts(base, torch.device("cpu"))
+    said = Prompts.read(prompts or PLAIN, token=tuning.token, attributes=schema.names)
+    parts = open_parts(base, device)
     with_sampler(parts.pipeline(), config.sampling.sampler)
     parts.check_prompts([] if tuning.prior is None else [tuning.prior.prompt])
-    return found
+    return said, parts
 
 
 def tune(
@@ -104,13 +110,12 @@ def tune(
     `generation.train.train`. Raises InputError for a base that is no such folder, labels outside the schema, prompts that
     the text encoder reads no further than their middle, a missing extra or device, or a folder of another training.
     """
-    said = check_tuning(config, schema, base=base, prompts=prompts)
-    tuning, target = _tuning(config), torch_device(device)
+    tuning = _tuning(config)
+    said, parts = _ready(config, schema, base, prompts, torch_device(device))
     if Processes.launched(device).count > 1:
         raise ConfigError.of("generator.kind", "text-to-image in several processes", "one process")
     rows = schema.parse(private.metadata, private.name).to_dict("records")
     told = [said.of_training(row) for row in rows]
-    parts = open_parts(base, target)
     parts.check_prompts(told)
     identity = _identity(private, schema, config, seed, told, said, base=base, canaries=canaries)
     if claim(folder, identity):

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from generation.synguard_sampling import SAMPLERS
 from generation.text_to_image.masks import ellipse
 from generation.text_to_image.strategies import TextToImage
-from synguard.config import GeneratorConfig
+from synguard.config import GeneratorConfig, SamplingConfig
 from synguard.errors import ConfigError, InputError
 from synguard.protocols import Autoencoder, FromSources, Generator, Sampled
 from tests.support import few
@@ -53,6 +54,15 @@ def test_an_image_is_the_same_in_every_batch(folder, private, strategy):
     assert len(np.unique(images.reshape(11, -1), axis=0)) == 11
     assert model.generate(ASKED.iloc[:0], []).shape == (0, 16, 16, 3)
     assert model.strategy == strategy
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "ab2"])
+def test_every_sampler_goes_with_every_strategy(folder, private, sampler):
+    sampling = SamplingConfig(sampler=sampler, steps=3, guidance=1.5)
+    for strategy in STRATEGIES:
+        model = load(folder, private, strategy, sampling=sampling)
+        images = model.generate(ASKED[:3], SEEDS[:3])
+        assert np.array_equal(model.generate(ASKED[2:3].reset_index(drop=True), SEEDS[2:3])[0], images[2])
 
 
 def test_the_prompt_of_a_candidate_reaches_the_model(folder, private, tmp_path):

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.training_utils import compute_snr
 from safetensors.torch import load_file
 
 from generation import folder as pipeline_folder
+from generation.fit import step_rng
 from generation.text_to_image import tune as tuning
 from generation.text_to_image.parts import open_parts
 from generation.text_to_image.tune import tune
 from synguard.config import PriorConfig
-from synguard.errors import InputError
+from synguard.errors import InputError, IntegrityError
 from tests.support import few
 
 CPU = torch.device("cpu")
@@ -105,6 +107,26 @@ def test_the_card_says_what_it_was_trained_on(private, base, folder):
         assert str(base) not in path.read_text(), path
 
 
+@pytest.mark.parametrize("gamma", [None, 1.0, 5.0])
+@pytest.mark.parametrize("scheduler", ["epsilon", "v_prediction"])
+def test_the_loss_is_that_of_diffusers_own_training(private, tmp_path, scheduler, gamma):
+    """Noise, velocity and signal-to-noise ratio by diffusers; the weights are equations 5 and 6 of arXiv:2303.09556."""
+    parts = open_parts(few.base(tmp_path, scheduler), CPU)
+    latents, states = tuning._latents(parts, private.pixels[:4]), tuning._states(parts, ["a b"] * 4)
+    found = tuning._loss(parts, latents, states, step_rng(1, 2, 3), gamma)
+    rng = step_rng(1, 2, 3)
+    noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
+    times = (torch.special.ndtr(torch.from_numpy(rng.standard_normal(4, dtype=np.float32))) * 1000).long()
+    velocity = scheduler == "v_prediction"
+    target = parts.scheduler.get_velocity(latents, noise, times) if velocity else noise
+    out = parts.unet(parts.scheduler.add_noise(latents, noise, times), times, encoder_hidden_states=states).sample
+    errors = (out - target).square().mean((1, 2, 3))
+    if gamma is not None:
+        ratio = compute_snr(parts.scheduler, times)
+        errors = errors * ratio.clamp(max=gamma) / (ratio + 1 if velocity else ratio)
+    assert float(found) == pytest.approx(float(errors.mean()), rel=1e-4)
+
+
 @pytest.mark.parametrize("scheduler", ["epsilon", "v_prediction"])
 def test_the_loss_falls_on_private_images(private, tmp_path, scheduler):
     base = few.base(tmp_path / "base", scheduler)
@@ -145,6 +167,21 @@ def test_killed_and_resumed_ends_with_the_same_bytes(private, base, folder, tmp_
     )
     for path in (path for path in folder.rglob("*") if path.is_file()):
         assert (made / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
+
+
+def test_the_card_keeps_the_commitment_to_canaries(private, base, tmp_path):
+    coins = {"commitment": "0" * 64}
+    asked = {"seed": 3, "folder": tmp_path / "model", "base": base}
+
+    def changed(phase, done, total):
+        card = tmp_path / "model" / "model_card.json"
+        found = json.loads(card.read_text())
+        assert found["state"] == "training has not ended"
+        found["training"]["canaries"]["commitment"] = "1" * 64
+        card.write_text(json.dumps(found))
+
+    with pytest.raises(IntegrityError, match="another commitment to canaries"):
+        tune(private, few.SCHEMA, few.config(steps=1), **asked, canaries=coins, progress=changed)
 
 
 def test_a_finished_folder_is_returned_and_another_tuning_refused(private, base, folder):
