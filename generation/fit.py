@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from generation.processes import Processes
 from synguard.errors import IntegrityError, SynguardError
 
-__all__ = ["Checkpoint", "clipped", "fit", "step_rng", "torch_normal"]
+__all__ = ["Checkpoint", "autocast", "batch_rows", "clipped", "fit", "often", "step_rng", "torch_normal"]
 
 WARM_UP, DECAY = 0.05, 0.3
 """Shares of all steps in which the learning rate rises at the start and falls to zero at the end."""
@@ -43,6 +44,23 @@ def step_rng(seed: int, purpose: int, step: int) -> np.random.Generator:
 def torch_normal(rng: np.random.Generator, shape: tuple[int, ...], device: torch.device) -> Tensor:
     """Standard normal float32 from a numpy generator: the same numbers on each device."""
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device)
+
+
+def batch_rows(seed: int, purpose: int, step: int, batch: int, n: int) -> NDArray[np.int64]:
+    """Rows (batch,) of one step's batch out of n: epochs in shuffled order, each row once an epoch."""
+    places = np.arange(step * batch, (step + 1) * batch)
+    orders = {epoch: step_rng(seed, purpose, epoch).permutation(n) for epoch in np.unique(places // n).tolist()}
+    return np.array([orders[place // n][place % n] for place in places.tolist()])
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 on a GPU; float32 on a CPU, where few have fast bfloat16 and results should not depend on which."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def often(steps: int, every: int | None) -> int:
+    """Steps between checkpoints: as asked, by default a twentieth of all, but at least 100."""
+    return every or max(100, steps // 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +172,7 @@ def _update(average: Any, model: Any, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _finite_only(phase: str) -> Iterator[None]:
     try:
         yield

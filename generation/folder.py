@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from synguard.config import GeneratorConfig
     from synguard.data.images import ImageSet
 
-__all__ = ["check_weights", "claim", "digest_of", "finish", "identity", "is_synguard", "refuse_pickles"]
+__all__ = [
+    "card",
+    "check_commitment",
+    "check_weights",
+    "claim",
+    "digest_of",
+    "drop_state",
+    "finish",
+    "identity",
+    "is_synguard",
+    "refuse_pickles",
+    "write",
+]
 
 KIND = "synguard latent diffusion"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
@@ -106,7 +118,7 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
                 folder, f"a training with another {', '.join(differing)}", "one of this configuration, or an empty folder"
             )
         if (folder / INDEX).is_file():
-            _drop_state(state)
+            drop_state(state)
             return True
     # A process killed before the record was in place leaves an empty state folder, and nothing else.
     elif folder.exists() and any(path.name != STATE for path in folder.iterdir()):
@@ -116,7 +128,7 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
     if expected["canaries"] is not None:
         _commit(folder / CARD, expected)
     if not record.is_file():
-        _write(record, expected)
+        write(record, expected)
     return False
 
 
@@ -126,7 +138,7 @@ def _commit(card: Path, expected: Mapping[str, Any]) -> None:
         if _committed(card) != expected["canaries"]:
             raise IntegrityError(f"{card}: found another commitment to canaries, expected the one the training began with")
         return
-    _write(card, {"kind": KIND, "state": "training has not ended", "training": dict(expected)})
+    write(card, {"kind": KIND, "state": "training has not ended", "training": dict(expected)})
 
 
 def _committed(card: Path) -> Any:
@@ -136,13 +148,20 @@ def _committed(card: Path) -> Any:
         raise IntegrityError(f"{card}: found no commitment to canaries, expected the one the training began with") from error
 
 
-def _write(path: Path, value: Mapping[str, Any]) -> None:
+def check_commitment(folder: Path, identity: Mapping[str, Any]) -> None:
+    """IntegrityError where the model card is no longer committed to the coins that the training began with."""
+    if identity["canaries"] is not None and _committed(folder / CARD) != identity["canaries"]:
+        raise IntegrityError(f"{folder / CARD}: found another commitment to canaries than the training began with")
+
+
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON that is there whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(value, indent=2) + "\n")
     partial.replace(path)
 
 
-def _drop_state(state: Path) -> None:
+def drop_state(state: Path) -> None:
     """Removes checkpoints, the latents of private images and the secret of the noise; raw weights and identity stay."""
     for path in [*state.glob("*.safetensors"), *state.glob("*.partial"), *state.glob(NOISE_KEY)]:
         path.unlink()
@@ -166,8 +185,7 @@ def finish(
 
     `budget` is what private training spent, per `unit`; `steps` are the denoiser's, by default those of the configuration.
     """
-    if identity["canaries"] is not None and _committed(folder / CARD) != identity["canaries"]:
-        raise IntegrityError(f"{folder / CARD}: found another commitment to canaries than the training began with")
+    check_commitment(folder, identity)
     privacy = None if budget is None else statement(budget, config, unit, identity["base"])
     attributes = list(encoder.attributes)
     vae.save_pretrained(folder / "vae")
@@ -183,22 +201,10 @@ def finish(
         (folder / synguard_pipeline.TOWER).mkdir(exist_ok=True)
         for name in (synguard_text.CONFIG, synguard_text.WEIGHTS):
             shutil.copyfile(encoder.tower.folder / name, folder / synguard_pipeline.TOWER / name)
-    _write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
+    write(folder / "conditions.json", {"attributes": attributes, "schema_digest": encoder.schema.digest})
     steps = config.denoiser.steps if steps is None else steps
     seen = steps * config.images_a_step / identity["private_images"]
-    card = {
-        "kind": KIND,
-        "training": dict(identity),
-        "training_digest": digest_of(identity),
-        "steps": steps,
-        "images_seen_per_image": seen,
-        "epsilon": None if privacy is None else privacy["epsilon_upper_bound"],
-        "differential_privacy": "none" if privacy is None else privacy,
-        "weights_digest": weights_digest(folder),
-        "processes": processes,
-        "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
-    }
-    _write(folder / CARD, card)
+    write(folder / CARD, card(folder, identity, steps=steps, seen=seen, privacy=privacy, processes=processes))
     names = ", ".join(f"`{a['name']}` ({a['kind']})" for a in attributes) or "none"
     (folder / "README.md").write_text(
         _README.format(
@@ -226,8 +232,33 @@ def finish(
         "interval": list(sampling.interval),
         "groups": {name: group.model_dump(mode="json") for name, group in sampling.groups.items()},
     }
-    _write(folder / INDEX, index)
-    _drop_state(folder / STATE)
+    write(folder / INDEX, index)
+    drop_state(folder / STATE)
+
+
+def card(
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    steps: int,
+    seen: float,
+    kind: str = KIND,
+    privacy: Mapping[str, Any] | None = None,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """The model card of a folder whose weights are written: `seen` is how often each private image was."""
+    return {
+        "kind": kind,
+        "training": dict(identity),
+        "training_digest": digest_of(identity),
+        "steps": steps,
+        "images_seen_per_image": seen,
+        "epsilon": None if privacy is None else privacy["epsilon_upper_bound"],
+        "differential_privacy": "none" if privacy is None else privacy,
+        "weights_digest": weights_digest(folder),
+        "processes": processes,
+        "versions": {"synguard": _own_version(), "torch": torch.__version__, "diffusers": diffusers.__version__},
+    }
 
 
 def _own_version() -> str:

@@ -32,7 +32,7 @@ from generation.told import Told, told_by
 from synguard.errors import InputError
 from synguard.protocols import Images
 
-__all__ = ["FolderDenoiser", "closed"]
+__all__ = ["FolderDenoiser", "closed", "config_in", "opened", "scheduler_in"]
 
 _NETWORKS = {"unet": UNet2DConditionModel, "transformer": DiTTransformer2DModel}
 _NAMES = {"unet": ("UNet2DConditionModel",), "transformer": ("DiTTransformer2DModel", "Transformer2DModel")}
@@ -46,13 +46,13 @@ def closed(folder: Path) -> str:
     part = _part(folder)
     if part is None:
         return "it has no denoiser in a sub-folder unet or transformer"
-    config = _config(folder / part)
+    config = config_in(folder / part)
     name = str(config.get("_class_name"))
     if name not in _NAMES[part]:
         return f"its denoiser is a {name}, and the probes know {', '.join(n for names in _NAMES.values() for n in names)}"
     if config.get("addition_embed_type"):
         return f"its denoiser takes {config['addition_embed_type']} beside its conditions, which the probes do not supply"
-    if _config(folder / "vae").get("_class_name") != "AutoencoderKL":
+    if config_in(folder / "vae").get("_class_name") != "AutoencoderKL":
         return "it has no AutoencoderKL in a sub-folder vae"
     return ""
 
@@ -87,7 +87,7 @@ class FolderDenoiser:
             raise InputError.of(folder, f"a model that cannot be probed ({reason})", "unet or transformer, vae, scheduler")
         part, target = str(_part(folder)), torch_device(device)
         networks = _networks(folder, part, target)
-        vae = _opened(AutoencoderKL, folder / "vae", target)
+        vae = opened(AutoencoderKL, folder / "vae", target)
         config = networks["released"].config
         if config.in_channels != vae.config.latent_channels:
             found = f"a denoiser for latents of {config.in_channels} channels"
@@ -102,7 +102,7 @@ class FolderDenoiser:
             latent_shape=(config.in_channels, config.sample_size, config.sample_size),
             weights=tuple(networks),
             turns=(0,),
-            schedule=_schedule(folder),
+            schedule=scheduler_in(folder)[1],
             told=told_by(folder, networks["released"], _classes(folder), target),
             device=target,
             vae=vae,
@@ -234,7 +234,8 @@ def _part(folder: Path) -> str | None:
     return next((part for part in _NETWORKS if (folder / part / "config.json").is_file()), None)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def config_in(folder: Path) -> dict[str, Any]:
+    """The configuration of a part, empty where there is none."""
     path = folder / "config.json"
     try:
         found = json.loads(path.read_text()) if path.is_file() else {}
@@ -246,16 +247,17 @@ def _config(folder: Path) -> dict[str, Any]:
 def _networks(folder: Path, part: str, device: torch.device) -> dict[str, Any]:
     """The released denoiser first, then whatever else of it is there."""
     kind = _NETWORKS[part]
-    found = {"released": _opened(kind, folder / part, device)}
+    found = {"released": opened(kind, folder / part, device)}
     for name in _FURTHER:
         if (folder / f"{part}_{name}" / "config.json").is_file():
-            found[name] = _opened(kind, folder / f"{part}_{name}", device)
+            found[name] = opened(kind, folder / f"{part}_{name}", device)
         elif any((folder / part).glob(f"*.{name}.safetensors")):
-            found[name] = _opened(kind, folder / part, device, variant=name)
+            found[name] = opened(kind, folder / part, device, variant=name)
     return found
 
 
-def _opened(kind: Any, folder: Path, device: torch.device, **options: Any) -> Any:
+def opened(kind: Any, folder: Path, device: torch.device, **options: Any) -> Any:
+    """A frozen model of a diffusers class in float32; InputError where it does not open. Nothing is fetched."""
     try:
         model = kind.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, torch_dtype=torch.float32, **options
@@ -267,14 +269,15 @@ def _opened(kind: Any, folder: Path, device: torch.device, **options: Any) -> An
     return model.to(device).eval().requires_grad_(False)
 
 
-def _schedule(folder: Path) -> Schedule:
+def scheduler_in(folder: Path) -> tuple[Any, Schedule]:
+    """The scheduler of a folder with what it says about noise; InputError for none or one of another kind."""
     path = folder / "scheduler" / "scheduler_config.json"
     try:
         name = json.loads(path.read_text())["_class_name"]
         scheduler = getattr(diffusers, name).from_pretrained(path.parent, local_files_only=True)
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise InputError.of(path, "no scheduler", "the configuration of a diffusers scheduler") from error
-    return Schedule.of(scheduler, str(path))
+    return scheduler, Schedule.of(scheduler, str(path))
 
 
 def _classes(folder: Path) -> dict[str, int]:

@@ -24,7 +24,16 @@ from synguard.config import SamplingConfig
 from synguard.errors import ConfigError, InputError
 from synguard.protocols import Images
 
-__all__ = ["ForeignGenerator", "ForeignLatentGenerator", "files_digest", "prompt_of", "resized"]
+__all__ = [
+    "ForeignGenerator",
+    "ForeignLatentGenerator",
+    "check_plain",
+    "files_digest",
+    "own_size",
+    "prompt_of",
+    "resized",
+    "with_sampler",
+]
 
 _CHUNK = 8
 
@@ -82,15 +91,15 @@ class ForeignGenerator:
                 folder, f"{type(pipeline).__name__}, whose call takes no generator", "one that can be seeded"
             )
         if sampling is not None:
-            _check_plain(sampling)
-            _with_sampler(pipeline, sampling.sampler)
+            check_plain(sampling)
+            with_sampler(pipeline, sampling.sampler)
         settings = sampling.model_dump(include={"sampler", "steps", "guidance"}) if sampling else None
         vae = getattr(pipeline, "vae", None)
         in_colour = isinstance(vae, AutoencoderKL) and vae.config.in_channels == 3
         kind = ForeignLatentGenerator if in_colour else cls
         return kind(
             digest=digest_of({"files": files_digest(folder), "sampling": settings, "size": size}),
-            size=size or _own_size(pipeline),
+            size=size or own_size(pipeline),
             pipeline=pipeline,
             takes=takes,
             sampling=sampling,
@@ -147,7 +156,7 @@ class ForeignLatentGenerator(ForeignGenerator):
 
     def reconstruct(self, images: Images) -> Images:
         """Images uint8 (n, size, size, 3) through encoder (the posterior's mode) and decoder, at the pipeline's own size."""
-        vae, side = self.pipeline.vae, _own_size(self.pipeline)
+        vae, side = self.pipeline.vae, own_size(self.pipeline)
 
         def work(rows: NDArray[np.int64]) -> Images:
             given = images_in(resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
@@ -158,7 +167,7 @@ class ForeignLatentGenerator(ForeignGenerator):
         return in_chunks(len(images), _CHUNK, work)
 
 
-def _check_plain(sampling: SamplingConfig) -> None:
+def check_plain(sampling: SamplingConfig) -> None:
     """ConfigError for settings that only our own models have."""
     for key in ("interval", "groups", "precision"):
         if getattr(sampling, key) != SamplingConfig.model_fields[key].get_default(call_default_factory=True):
@@ -167,7 +176,7 @@ def _check_plain(sampling: SamplingConfig) -> None:
             )
 
 
-def _with_sampler(pipeline: Any, name: str | None) -> None:
+def with_sampler(pipeline: Any, name: str | None) -> None:
     """Gives the pipeline another sampler, on its own schedule. ConfigError for one that it would not work with."""
     if name is None:
         return
@@ -201,7 +210,8 @@ def prompt_of(row: dict[Any, Any]) -> str:
     return ", ".join(parts)
 
 
-def _own_size(pipeline: Any) -> int:
+def own_size(pipeline: Any) -> int:
+    """Side of the images that a pipeline was made for; InputError where it does not say."""
     model = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     side = getattr(getattr(model, "config", None), "sample_size", None)
     if not isinstance(side, int):

@@ -109,13 +109,13 @@ class Schedule:
         signal, noise = self._shares(times)
         return signal * latents + noise * drawn, self._target(latents, drawn, signal, noise)
 
-    def weights(self, times: Tensor) -> Tensor | None:
-        """Min-SNR weights (n,) with gamma 5 of the errors at times (arXiv:2303.09556, section 3.4); None for a flow."""
+    def weights(self, times: Tensor, gamma: float = 5.0) -> Tensor | None:
+        """Min-SNR weights (n,) of the errors at times (arXiv:2303.09556, section 3.4, with 5 as there); None for a flow."""
         if self.alphas is None:
             return None
         signal, noise = (share.flatten() for share in self._shares(times))
         ratio = (signal / noise).square()
-        least = ratio.clamp(max=_GAMMA)
+        least = ratio.clamp(max=gamma)
         return least / (ratio + 1) if self.prediction == "v_prediction" else least / ratio
 
     def _shares(self, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,6 @@ class Schedule:
         return alphas.sqrt(), (1 - alphas).sqrt()
 
 
-_GAMMA = 5.0
 FLOW = Schedule("flow", None, 1000)
 """That of flow matching, the default of our own models."""
 

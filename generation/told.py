@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from generation.foreign import prompt_of
+from generation.text_to_image.prompts import Prompts
 from synguard.errors import InputError
 
 __all__ = ["Told", "told_by"]
@@ -103,11 +104,15 @@ class _ByClass:
 
 @dataclass(frozen=True, slots=True)
 class _ByText:
-    """A prompt made of the attributes, as the generator makes it; nothing is the empty prompt."""
+    """A prompt made of the attributes, as the generator makes it; nothing is the empty prompt.
+
+    A folder that synguard tuned is told what it was told of private images in training.
+    """
 
     tokenizer: Any
     encoder: Any
     device: torch.device
+    prompts: Prompts | None
     known: dict[str, torch.Tensor]
     """Prompts encoded so far: probes ask about the same images many times."""
 
@@ -125,14 +130,15 @@ class _ByText:
         except (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError.of(path, f"a text encoder that does not open ({reason})", "one with its tokenizer") from error
-        return cls(tokenizer, encoder.to(device).float().eval().requires_grad_(False), device, {})
+        return cls(tokenizer, encoder.to(device).float().eval().requires_grad_(False), device, Prompts.of_folder(folder), {})
 
     @property
     def unconditional(self) -> bool:
         return True
 
     def of(self, conditions: pd.DataFrame | None, n: int) -> Arguments:
-        prompts = [""] * n if conditions is None else [prompt_of(row) for row in conditions.to_dict("records")]
+        said = prompt_of if self.prompts is None else self.prompts.of_training
+        prompts = [""] * n if conditions is None else [said(row) for row in conditions.to_dict("records")]
         distinct, places = np.unique(np.array(prompts, dtype=np.str_), return_inverse=True)
         states = torch.cat([self._encoded(prompt) for prompt in distinct.tolist()])
         return lambda rows: {"encoder_hidden_states": states[torch.from_numpy(places[rows]).to(self.device)]}

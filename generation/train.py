@@ -23,9 +23,12 @@ from generation.fit import (
     Judge,
     Progress,
     Verdict,
+    autocast,
+    batch_rows,
     clipped,
     fit,
     load_tensors,
+    often,
     save_atomically,
     step_rng,
     torch_normal,
@@ -67,18 +70,14 @@ class _Training:
     processes: Processes
 
     def checkpoint(self, phase: str, steps: int, every: int | None) -> Checkpoint:
-        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, _every(steps, every))
+        return Checkpoint(self.state / f"{phase}.safetensors", self.identity, often(steps, every))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bfloat16 on a GPU; float32 on a CPU, where few have fast bfloat16 and results should not depend on which."""
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else contextlib.nullcontext()
+        return autocast(self.device)
 
     def rows(self, step: int, batch: int) -> NDArray[np.int64]:
         """Rows of one step's batch: epochs in shuffled order, each image once an epoch."""
-        n = len(self.private)
-        places = np.arange(step * batch, (step + 1) * batch)
-        orders = {epoch: step_rng(self.seed, _ORDER, epoch).permutation(n) for epoch in np.unique(places // n).tolist()}
-        return np.array([orders[place // n][place % n] for place in places.tolist()])
+        return batch_rows(self.seed, _ORDER, step, batch, len(self.private))
 
 
 def train(
@@ -201,11 +200,7 @@ def _start(
 def checkpoints(config: GeneratorConfig, every: int | None) -> int:
     """At how many checkpoints of the denoiser `on_checkpoint` is called in a whole training."""
     steps = config.denoiser.steps
-    return -(-steps // _every(steps, every))
-
-
-def _every(steps: int, every: int | None) -> int:
-    return every or max(100, steps // 20)
+    return -(-steps // often(steps, every))
 
 
 def _model(training: _Training, vae: Any, unet: Any, encoder: ConditionEncoder, step: int) -> LatentDiffusion:

@@ -23,11 +23,13 @@ __all__ = [
     "LabelsConfig",
     "MembershipConfig",
     "MemorisationConfig",
+    "PriorConfig",
     "PrivateConfig",
     "ProbeName",
     "ReleaseConfig",
     "RunConfig",
     "SamplingConfig",
+    "TuningConfig",
 ]
 
 Positive = Annotated[int, Field(ge=1)]
@@ -46,6 +48,7 @@ def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
 
 Interval = Annotated[tuple[Share, Share], AfterValidator(_in_order)]
 Sampler = Literal["ab2", "euler", "euler-ancestral", "heun", "ddim", "ddpm", "pndm", "dpm-solver++", "unipc"]
+Strategy = Literal["text-to-image", "image-to-image", "inpainting", "in-then-outpainting"]
 ProbeName = Literal["loss", "condition-gap", "sima", "pia", "pian", "secmi", "gradients", "autoencoder"]
 """White-box probes on one set of weights; that against a reference model is asked for by `reference`."""
 
@@ -200,12 +203,40 @@ class PrivateConfig(_Config):
         return self
 
 
-class GeneratorConfig(_Config):
-    """Where candidates come from: our latent diffusion model, a diffusers pipeline folder, or a folder of images."""
+class PriorConfig(_Config):
+    """Prior preservation (DreamBooth): images of a class, drawn by the base beforehand, are learned beside the private."""
 
-    kind: Literal["latent-diffusion", "pipeline", "folder"] = "latent-diffusion"
+    prompt: Annotated[str, Field(min_length=1)]
+    """What the base is asked for: the class without the token, such as "a photo of a skin lesion"."""
+    images: Positive = 100
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Of their loss beside that of the private images."""
+
+
+class TuningConfig(_Config):
+    """Few-shot tuning of a text-to-image model: LoRA on its denoiser's attention, by a prompt with a rare token."""
+
+    base: str
+    """Local folder in the layout of Stable Diffusion: unet, vae, text_encoder, tokenizer, scheduler."""
+    rank: Positive = 8
+    steps: Positive = 1000
+    batch_size: Positive = 2
+    """Private images a step; prior preservation adds as many of its own."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    token: Annotated[str, Field(pattern=r"^[^\s{}]+$")] = "sks"  # noqa: S105  # a word, not a secret
+    """A word that means nothing to the base; in prompts it comes to mean the private set."""
+    prior: PriorConfig | None = None
+    snr_gamma: Annotated[float, Field(gt=0)] | None = None
+    """Min-SNR weights of the loss, 5 in the paper (arXiv:2303.09556); None weighs all times alike."""
+
+
+class GeneratorConfig(_Config):
+    """Where candidates come from: our latent diffusion model, a text-to-image model tuned on the private set, a diffusers
+    pipeline folder, or a folder of images."""
+
+    kind: Literal["latent-diffusion", "text-to-image", "pipeline", "folder"] = "latent-diffusion"
     path: str | None = None
-    """The pipeline folder or the image folder; for latent-diffusion, a trained pipeline folder, so that none is trained."""
+    """The pipeline folder or the image folder; for the kinds that are trained a trained folder, so that none is."""
     trust_remote_code: bool = False
     text_encoder: str | None = None
     """Folder of an OpenCLIP model (`open_clip_config.json`, `open_clip_model.safetensors`), whose text tower reads text
@@ -218,24 +249,67 @@ class GeneratorConfig(_Config):
     """Training with differential privacy; without it there is none."""
     canaries: Annotated[int, Field(ge=2)] | None = None
     """Patients whose place in the private set a coin decides before training, to measure what the model gives away."""
+    tuning: TuningConfig | None = None
+    """How a text-to-image model is tuned."""
+    prompts: str | None = None
+    """Prompt template file of a text-to-image model; without it the folder's own, or a plain one."""
+    strategy: Strategy = "text-to-image"
+    """What an image starts from: noise, or a private image, redrawn as a whole, in a mask, or inside and then outside."""
+    strength: Annotated[float, Field(gt=0, le=1)] | None = None
+    """For image-to-image: share of the steps by which a source is noised and redrawn, 0.5 unless given."""
 
     @property
     def images_a_step(self) -> int:
         """Images that the denoiser sees in a step, expected ones in private training."""
         return self.denoiser.batch_size * (1 if self.private is None else self.private.multiplicity)
 
+    @property
+    def trains(self) -> bool:
+        """Whether a run trains its generator."""
+        return self.path is None and self.kind in ("latent-diffusion", "text-to-image")
+
     @model_validator(mode="after")
     def _path_where_needed(self) -> GeneratorConfig:
-        if self.kind != "latent-diffusion" and not self.path:
+        if self.kind in ("pipeline", "folder") and not self.path:
             raise ValueError(f"generator.path: found nothing, expected a folder, since generator.kind is {self.kind!r}")
         if self.text_encoder is not None and self.private is not None and self.private.base is not None:
             raise ValueError("generator.text_encoder: found it beside private.base, expected none: the base has its own")
         if self.private is not None and self.curve.stop:
             raise ValueError("generator.curve.stop: found private training, expected none: when it stops tells of patients")
         for key in ("private", "canaries", "text_encoder"):
-            if getattr(self, key) is not None and (self.path or self.kind != "latent-diffusion"):
+            if getattr(self, key) is not None and not self.trains:
                 raise ValueError(f"generator.{key}: found it beside a generator that is not trained, expected none")
         return self
+
+    @model_validator(mode="after")
+    def _text_to_image_alone(self) -> GeneratorConfig:
+        if self.kind == "text-to-image":
+            return self._of_text_to_image()
+        for key in ("tuning", "prompts", "strategy", "strength"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"generator.{key}: found it for kind {self.kind!r}, expected it for 'text-to-image' alone")
+        return self
+
+    def _of_text_to_image(self) -> GeneratorConfig:
+        if (self.tuning is None) == (self.path is None):
+            found = "neither tuning nor path" if self.path is None else "tuning and path"
+            raise ValueError(f"generator: found {found}, expected one of them: a model to tune, or one that is tuned")
+        for key in ("private", "trust_remote_code", "text_encoder"):
+            if getattr(self, key):
+                raise ValueError(f"generator.{key}: found it for kind 'text-to-image', expected none")
+        if self.curve.enabled:
+            raise ValueError("generator.curve: found it for kind 'text-to-image', expected kind 'latent-diffusion'")
+        if self.strategy != "image-to-image" and self.strength is not None:
+            raise ValueError(f"generator.strength: found it for {self.strategy!r}, expected it for 'image-to-image' alone")
+        if self.strategy == "image-to-image" and int(self.sampling.steps * self.redrawn) < 1:
+            found = f"{self.redrawn:g} of {self.sampling.steps} steps"
+            raise ValueError(f"generator.strength: found {found}, expected at least one whole step")
+        return self
+
+    @property
+    def redrawn(self) -> float:
+        """The strength of image-to-image."""
+        return 0.5 if self.strength is None else self.strength
 
 
 class ExpertConfig(_Config):

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synguard.config import RunConfig
+from synguard.data.canaries import Canaries
 from synguard.data.conditions import ConditionSchema
 from synguard.data.readers import read_images
 from synguard.errors import InputError, SynguardError
@@ -26,6 +27,7 @@ from synguard.governance.files import canonical, read_json, write_private
 from synguard.protocols import Generator, Images
 from synguard.release.layouts import write_tar
 from synguard.runs.asked import plan
+from synguard.runs.canaries import coins_of
 from synguard.runs.configuration import load_config
 from synguard.runs.engine import MADE_BY, encode_png, origins_of
 from synguard.runs.generator import open_generator, provenance
@@ -72,7 +74,9 @@ def generate_only(
     private = read_images(config.private, size=config.image_size, name="private", base=base)
     schema, patients = ConditionSchema(config.conditions), private.patients.tolist()
     conditions = schema.parse(private.metadata, f"private ({config.private.path})")
-    generator = open_generator(config, base, base / config.generator.path)
+    folder = base / config.generator.path
+    drawn = coins_of(folder, private)
+    generator = open_generator(config, base, folder, drawn.trained_on(private) if isinstance(drawn, Canaries) else private)
     asked = plan(config, conditions, patients, schema, base, images=images, progress=progress)
     _claim(out, {"generator": generator.digest, "asked": labels_digest(asked), "seed": config.seed, "layout": layout})
     write, committed = LAYOUTS[layout]

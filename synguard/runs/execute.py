@@ -197,7 +197,7 @@ def _generate(run: OpenRun, whole: Material, material: Material, conditions: pd.
                 material = with_canaries(material, drawn)
                 conditions = _planned(config, material, run.base, silent)
             train_generator(config, material, trained, run.progress, base=run.base, canaries=drawn)
-        generator = open_generator(config, run.base, trained)
+        generator = open_generator(config, run.base, trained, material.private)
     inside = Inside(generator, generator) if isinstance(generator, Denoiser) else look_inside(config, trained)
     with run.timings.phase("prepare"):
         prepared = prepare(

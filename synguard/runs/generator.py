@@ -13,6 +13,7 @@ from typing import Any
 from synguard.config import RunConfig
 from synguard.data.canaries import Canaries
 from synguard.data.conditions import ConditionSchema
+from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
 from synguard.errors import EvidenceError, InputError
 from synguard.protocols import Denoiser, Generator, Sampled
@@ -55,14 +56,34 @@ def check_generator(config: RunConfig, base: Path) -> Generator | None:
     _check_base(config, base)
     if config.generator.path is not None:
         return open_generator(config, base, base / config.generator.path)
+    if config.generator.tuning is not None:
+        from generation.text_to_image.tune import check_tuning
+
+        check_tuning(config.generator, ConditionSchema(config.conditions), **_tuned_from(config, base))
+        return None
     from generation.samplers import check_sampling
 
     check_sampling(config.generator, ConditionSchema(config.conditions))
     return None
 
 
-def open_generator(config: RunConfig, base: Path, folder: Path) -> Generator:
-    """The generator in a pipeline folder, ready to sample at the run's size."""
+def open_generator(config: RunConfig, base: Path, folder: Path, private: ImageSet | None = None) -> Generator:
+    """The generator in a pipeline folder, ready to sample at the run's size.
+
+    `private` is what it was trained on, for a strategy that starts from private images.
+    """
+    if config.generator.kind == "text-to-image":
+        from generation.text_to_image.strategies import TextToImage
+
+        return TextToImage.load(
+            folder,
+            config.generator,
+            ConditionSchema(config.conditions),
+            private=private,
+            prompts=_prompts(config, base),
+            device=device_of(config),
+            size=config.image_size,
+        )
     from generation import pipeline
 
     return pipeline.load(
@@ -98,6 +119,18 @@ def _public_base(config: RunConfig, base: Path) -> Path | None:
     return None if private is None or private.base is None else base / private.base
 
 
+def _prompts(config: RunConfig, base: Path) -> Path | None:
+    """The template file of a text-to-image model, if any is named."""
+    return None if config.generator.prompts is None else base / config.generator.prompts
+
+
+def _tuned_from(config: RunConfig, base: Path) -> dict[str, Any]:
+    """What a text-to-image model is tuned from: its base, and the template file if any."""
+    if config.generator.tuning is None:
+        raise InputError.of("generator.tuning", "nothing", "how the model is tuned")
+    return {"base": base / config.generator.tuning.base, "prompts": _prompts(config, base)}
+
+
 def train_generator(
     config: RunConfig,
     material: Material,
@@ -111,6 +144,8 @@ def train_generator(
 
     `base` is the folder of the configuration; `material` is without the canaries that were left out.
     """
+    if config.generator.tuning is not None:
+        return _tuned(config, material.private, folder, progress, base=base, canaries=canaries)
     from generation.train import train
 
     curve = Curve(folder, config, material, progress) if config.generator.curve.enabled else None
@@ -127,6 +162,24 @@ def train_generator(
         base=_public_base(config, base),
         canaries=card_entry(canaries),
         text_encoder=_text_encoder(config, base),
+    )
+
+
+def _tuned(
+    config: RunConfig, private: ImageSet, folder: Path, progress: Progress, *, base: Path, canaries: Canaries | None
+) -> Path:
+    from generation.text_to_image.tune import tune
+
+    return tune(
+        private,
+        ConditionSchema(config.conditions),
+        config.generator,
+        seed=config.seed,
+        folder=folder,
+        device=device_of(config),
+        progress=progress,
+        canaries=card_entry(canaries),
+        **_tuned_from(config, base),
     )
 
 
@@ -166,8 +219,11 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
     `canaries` is how many are drawn, by default as many as the configuration says.
     """
     config = load_config(path)
-    if config.generator.kind != "latent-diffusion":
-        raise InputError.of(f"{path}: generator.kind", config.generator.kind, "latent-diffusion, the kind that is trained")
+    if config.generator.kind not in ("latent-diffusion", "text-to-image"):
+        wanted = "latent-diffusion or text-to-image, the kinds that are trained"
+        raise InputError.of(f"{path}: generator.kind", config.generator.kind, wanted)
+    if config.generator.kind == "text-to-image" and config.generator.tuning is None:
+        raise InputError.of(f"{path}: generator.path", "a folder that is tuned already", "generator.tuning in its place")
     if canaries is not None:
         config = config.model_copy(update={"generator": config.generator.model_copy(update={"canaries": canaries})})
     _check_base(config, path.parent)
@@ -185,10 +241,13 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
     schema.parse(private.metadata, f"private ({config.private.path})")
     with processes.first():
         drawn = draw_for(out, private, config.generator.canaries, progress)
+    trained_on = private if drawn is None else drawn.trained_on(private)
+    if config.generator.tuning is not None:
+        return _tuned(config, trained_on, out, progress, base=path.parent, canaries=drawn)
     from generation.train import train
 
     return train(
-        private if drawn is None else drawn.trained_on(private),
+        trained_on,
         schema,
         config.generator,
         seed=config.seed,

@@ -104,8 +104,8 @@ def save(folder: Path, scheduler: str = "epsilon", *, classes: dict | None = Non
     return folder
 
 
-def stable_diffusion(folder: Path, scheduler: str = "epsilon", **parts) -> Path:
-    """With a text encoder and a tokenizer of a few letters."""
+def stable_diffusion(folder: Path, scheduler: str = "epsilon", *, length: int = 12, **parts) -> Path:
+    """With a text encoder and a tokenizer of a few letters, which reads `length` of them."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     torch.manual_seed(3)
@@ -115,14 +115,14 @@ def stable_diffusion(folder: Path, scheduler: str = "epsilon", **parts) -> Path:
     source.mkdir(parents=True)
     (source / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
     (source / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(source / "vocab.json"), str(source / "merges.txt"), model_max_length=12)
+    tokenizer = CLIPTokenizer(str(source / "vocab.json"), str(source / "merges.txt"), model_max_length=length)
     config = CLIPTextConfig(
         vocab_size=len(words),
         hidden_size=16,
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=12,
+        max_position_embeddings=length,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=1,
