@@ -169,6 +169,23 @@ def test_killed_and_resumed_ends_with_the_same_bytes(private, base, folder, tmp_
         assert (made / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
 
 
+def test_killed_while_the_folder_is_written(private, base, folder, tmp_path, monkeypatch):
+    prior = PriorConfig(prompt="a photo", images=5)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("generation.text_to_image.tuned.card", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tuned(private, base, tmp_path / "model", prior=prior)
+    assert (tmp_path / "model" / "unet").is_dir()
+    assert not (tmp_path / "model" / "model_index.json").exists()
+    made = tuned(private, base, tmp_path / "model", prior=prior)
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert (made / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
+
+
 def test_the_card_keeps_the_commitment_to_canaries(private, base, tmp_path):
     coins = {"commitment": "0" * 64}
     asked = {"seed": 3, "folder": tmp_path / "model", "base": base}
