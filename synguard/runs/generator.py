@@ -30,6 +30,7 @@ __all__ = [
     "open_generator",
     "provenance",
     "require_link",
+    "text_encoder_of",
     "train_generator",
     "train_only",
 ]
@@ -97,7 +98,7 @@ def open_generator(config: RunConfig, base: Path, folder: Path, private: ImageSe
 
 def _check_base(config: RunConfig, base: Path) -> None:
     """InputError for a public model that private training cannot start from, or a text tower that does not open."""
-    if (text := _text_encoder(config, base)) is not None:
+    if (text := text_encoder_of(config, base)) is not None:
         from generation.latent import open_tower
 
         open_tower(text)
@@ -108,7 +109,7 @@ def _check_base(config: RunConfig, base: Path) -> None:
         open_base(start, ConditionSchema(config.conditions), config.image_size)
 
 
-def _text_encoder(config: RunConfig, base: Path) -> Path | None:
+def text_encoder_of(config: RunConfig, base: Path) -> Path | None:
     """The folder of the text tower that is trained with, if any."""
     return None if config.generator.text_encoder is None else base / config.generator.text_encoder
 
@@ -161,7 +162,7 @@ def train_generator(
         on_checkpoint=curve,
         base=_public_base(config, base),
         canaries=card_entry(canaries),
-        text_encoder=_text_encoder(config, base),
+        text_encoder=text_encoder_of(config, base),
     )
 
 
@@ -256,5 +257,5 @@ def train_only(path: Path, out: Path, *, canaries: int | None = None, progress: 
         progress=progress,
         base=_public_base(config, path.parent),
         canaries=card_entry(drawn),
-        text_encoder=_text_encoder(config, path.parent),
+        text_encoder=text_encoder_of(config, path.parent),
     )

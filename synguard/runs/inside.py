@@ -14,7 +14,7 @@ from synguard.config import RunConfig
 from synguard.data.splits import HoldoutRoles
 from synguard.errors import InputError
 from synguard.protocols import Autoencoder, Denoiser
-from synguard.runs.generator import device_of
+from synguard.runs.generator import device_of, text_encoder_of
 from synguard.runs.material import Material
 from synguard.runs.progress import Progress
 
@@ -79,7 +79,7 @@ def check_reference(config: RunConfig, base: Path) -> None:
     named = config.audits.membership.reference
     if named == TRAIN and config.generator.kind != "latent-diffusion":
         found = f"{TRAIN}, with generator.kind {config.generator.kind}"
-        raise InputError.of(_KEY, found, "the folder of a reference model, since no generator is trained here")
+        raise InputError.of(_KEY, found, "the folder of a reference model: none of this kind is trained from scratch")
     if named is not None and named != TRAIN:
         _opened(config, base / named)
 
@@ -108,6 +108,7 @@ def find_reference(
         folder=folder,
         device=device_of(config),
         progress=report,
+        text_encoder=text_encoder_of(config, base),
     )
     what = f"trained like the generator on {len(roles.reference)} images of the reference role"
     return Reference(_opened(config, folder), what)
