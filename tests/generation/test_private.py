@@ -160,10 +160,10 @@ def drawn(n, seed=0):
     latents = torch.from_numpy(rng.standard_normal((1, n, 4, 4, 4), dtype=np.float32))
 
     class Encoder:
-        def kept(self, count, dropout, rng):
-            return np.ones((count, 3), dtype=np.float32)
+        def told(self, encoded, shorter, dropout, rng):
+            return encoded
 
-    return steps.Drawn(latents, rng.standard_normal((n, 3)).astype(np.float32), Encoder(), 0.0, FLOW)
+    return steps.Drawn(latents, rng.standard_normal((n, 3)).astype(np.float32), None, Encoder(), 0.0, FLOW)
 
 
 def gradients_of(names, rate, *, noise=0.0, step=0, material=None, clip=0.1):

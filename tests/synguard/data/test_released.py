@@ -137,7 +137,7 @@ def test_nothing_but_the_examined_pixels_is_released(tmp_path: Path, name: str):
     source = DataSource(path=str(tmp_path / "made"))
     images = read_images(source, size=16, name="synthetic", released=True)
     folder = RunFolder.create(tmp_path / "run")
-    accept_given(folder, images, source, Path(), pd.DataFrame({"file": images.files}))
+    accept_given(folder, images, source, Path(), pd.DataFrame({"file": images.files, "accepted": True}))
 
     data = (folder.accepted / released_name(name)).read_bytes()
     assert {kind for kind, _ in chunks(data)} == SHOWN
@@ -156,7 +156,7 @@ def test_a_turned_photograph_is_released_upright(tmp_path: Path):
     source = DataSource(path=str(tmp_path / "made"))
     images = read_images(source, size=16, name="synthetic", released=True)
     folder = RunFolder.create(tmp_path / "run")
-    accept_given(folder, images, source, Path(), pd.DataFrame({"file": images.files}))
+    accept_given(folder, images, source, Path(), pd.DataFrame({"file": images.files, "accepted": True}))
     np.testing.assert_array_equal(images.pixels[0], np.rot90(np.asarray(PICTURE), -1))
     np.testing.assert_array_equal(np.asarray(Image.open(folder.accepted / "a.png")), images.pixels[0])
 
