@@ -49,7 +49,10 @@ class Repeated:
                 main()
         return Outcome(int(ended.value.code or 0), stdout.getvalue(), stderr.getvalue())
 
-    def _remembered(self, prepared: PreparedMemorisation, pixels: np.ndarray, sha256: Sequence[str]) -> Examined:
+    def _remembered(
+        self, prepared: PreparedMemorisation, pixels: np.ndarray, sha256: Sequence[str], sources: None = None
+    ) -> Examined:
+        assert sources is None, "what an audit finds of these images depends on nothing but the image"
         keys = [
             hashlib.sha256(f"{digest} ".encode() + one.tobytes()).digest()
             for one, digest in zip(pixels, sha256, strict=True)
