@@ -254,7 +254,10 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
     if view.minimum_copies is not None:
         power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
         words = f"{power} copy" if power == "1" else f"{power} copies"
-        found.append(Tile("Smallest leak in sight", words, "would be seen with 95\u00a0% probability"))
+        surely = "or more, with 95\u00a0% probability"
+        # Whoever reads the tile alone must not take it for every change that a copy can have gone through.
+        some = any(fewest is None or fewest > view.minimum_copies for _, fewest in view.sight)
+        found.append(Tile("Copies it would see", words, f"{surely}; some changes hide them" if some else surely))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),

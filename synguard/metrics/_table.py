@@ -180,7 +180,7 @@ SPECS = (
     ),
     _share(
         "memorisation.planted_recall",
-        "Planted copies found",
+        "The audit's own test copies found",
         "higher",
         "recall",
         _EXACT,

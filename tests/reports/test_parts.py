@@ -94,7 +94,10 @@ def test_transforms_in_words(name: str, words: str | None) -> None:
 
 def test_metrics_in_words() -> None:
     assert metric_title("memorisation.verified_copies", "accepted") == "Verified copies in what would be released"
-    assert metric_title("memorisation.planted_recall", "jpeg-40") == "Planted copies found: JPEG-compressed at quality 40"
+    assert (
+        metric_title("memorisation.planted_recall", "jpeg-40")
+        == "The audit's own test copies found: JPEG-compressed at quality 40"
+    )
     assert metric_title("patient.smith") == "Other"
     assert (
         with_titles("memorisation.verified_copies (accepted): 1 of 9.")
