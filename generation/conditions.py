@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from generation.synguard_pipeline import encode, width
+from synguard.data.conditions import known_values
 from synguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,9 +82,8 @@ class ConditionEncoder:
         """Sentences of n images that leave labels out, encoded, float32 (variants, n, width); None without a sentence."""
         if (sentence := self.schema.sentence) is None:
             return None
-        parsed = self.schema.parse(conditions, where)
+        rows = known_values(self.schema.parse(conditions, where))
         rng = np.random.default_rng(_SEED)
-        rows = [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in parsed.to_dict("records")]
         told = [a for a in self.attributes if a["name"] == sentence.name]
         variants = []
         for _ in range(_SHORTER):
@@ -108,10 +109,10 @@ class ConditionEncoder:
         labels alone, a quarter by a shorter sentence alone, so that either will do.
         """
         told = encoded * self.kept(len(encoded), dropout, rng)
-        if shorter is None or self.schema.sentence is None:
+        if shorter is None:
             return told
-        names = [a["name"] for a in self.attributes]
-        place = sum(width(a) for a in self.attributes[: names.index(self.schema.sentence.name)])
+        before = itertools.takewhile(lambda attribute: "sentence" not in attribute, self.attributes)
+        place = sum(map(width, before))
         words = slice(place, place + shorter.shape[2])
         way, variant = rng.random(len(encoded)), rng.integers(0, len(shorter), len(encoded))
         alone = way < 0.25

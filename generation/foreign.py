@@ -32,6 +32,7 @@ __all__ = [
     "own_size",
     "prompt_of",
     "resized",
+    "through",
     "with_sampler",
 ]
 
@@ -156,15 +157,19 @@ class ForeignLatentGenerator(ForeignGenerator):
 
     def reconstruct(self, images: Images) -> Images:
         """Images uint8 (n, size, size, 3) through encoder (the posterior's mode) and decoder, at the pipeline's own size."""
-        vae, side = self.pipeline.vae, own_size(self.pipeline)
+        return through(self.pipeline.vae, images, side=own_size(self.pipeline), size=self.size)
 
-        def work(rows: NDArray[np.int64]) -> Images:
-            given = images_in(resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
-            with torch.inference_mode():
-                made = vae.decode(vae.encode(given).latent_dist.mode()).sample
-            return resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
 
-        return in_chunks(len(images), _CHUNK, work)
+def through(vae: Any, images: Images, *, side: int, size: int) -> Images:
+    """Images (n, size, size, 3) through a stock autoencoder that works at `side`: the posterior's mode, decoded."""
+
+    def work(rows: NDArray[np.int64]) -> Images:
+        given = images_in(resized(images[rows].astype(np.float32) / np.float32(255), side), vae.device).to(vae.dtype)
+        with torch.inference_mode():
+            made = vae.decode(vae.encode(given).latent_dist.mode()).sample
+        return resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, size)
+
+    return in_chunks(len(images), _CHUNK, work)
 
 
 def check_plain(sampling: SamplingConfig) -> None:

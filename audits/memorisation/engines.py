@@ -7,8 +7,7 @@ is a short list: the index scores it again from the stored vectors, so that no f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from threading import Lock
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audits.memorisation.rows import Rows
-from audits.memorisation.threads import one_blas_thread
+from audits.memorisation.threads import in_threads, one_blas_thread
 
 __all__ = ["CpuEngine", "Engine", "GpuEngine", "Scored", "make_engine"]
 
@@ -90,11 +89,9 @@ class CpuEngine:
             places = _top_places(likeness, count)
             return np.take_along_axis(likeness, places, 1), places + start
 
-        workers = torch.get_num_threads()
-        with one_blas_thread, ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            every: Callable[..., Any] = pool.map if workers > 1 else map
+        with one_blas_thread:
             for starts in _spans(len(self._bank), self._block):
-                parts = [best, *every(search, starts)]
+                parts = [best, *in_threads(search, starts)]
                 likeness, images = (np.concatenate(side, 1) for side in zip(*parts, strict=True))
                 places = _top_places(likeness, count)
                 best = np.take_along_axis(likeness, places, 1), np.take_along_axis(images, places, 1)

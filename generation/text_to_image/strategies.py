@@ -18,9 +18,9 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipe
 from numpy.typing import NDArray
 
 from generation.folder import digest_of
-from generation.foreign import check_plain, files_digest, resized, with_sampler
+from generation.foreign import check_plain, files_digest, resized, through, with_sampler
 from generation.latent import torch_device
-from generation.synguard_pipeline import images_in, in_chunks
+from generation.synguard_pipeline import in_chunks
 from generation.text_to_image.masks import ellipse
 from generation.text_to_image.parts import Parts, open_parts
 from generation.text_to_image.prompts import PLAIN, Prompts
@@ -140,15 +140,7 @@ class TextToImage:
 
     def reconstruct(self, images: Images) -> Images:
         """Images uint8 (n, size, size, 3) through encoder (the posterior's mode) and decoder, at the model's own size."""
-
-        def work(rows: NDArray[np.int64]) -> Images:
-            shown = resized(images[rows].astype(np.float32) / np.float32(255), self.parts.side)
-            with torch.inference_mode():
-                given = images_in(shown, self.parts.device)
-                made = self.parts.vae.decode(self.parts.vae.encode(given).latent_dist.mode()).sample
-            return resized((made.float().permute(0, 2, 3, 1).cpu().numpy() + 1) / 2, self.size)
-
-        return in_chunks(len(images), _CHUNK, work)
+        return through(self.parts.vae, images, side=self.parts.side, size=self.size)
 
     def _asked(self, conditions: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
         if len(conditions) != len(seeds):

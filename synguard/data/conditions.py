@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from synguard.config import AttributeConfig
 from synguard.data.sentence import Sentence
 from synguard.errors import ConfigError, InputError
 
-__all__ = ["ConditionSchema"]
+__all__ = ["ConditionSchema", "known_values"]
 
 _NOT_CONDITIONS = frozenset({"file_name", "path", "patient", "patient_id", "id", "idx", "sha256", "seed"})
 _MOST_TEXT_LEVELS = 50
@@ -160,11 +161,16 @@ class ConditionSchema:
         return cls(tuple(attributes))
 
 
+def known_values(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Of each row of a typed frame the values by attribute, without what is missing."""
+    return [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in frame.to_dict("records")]
+
+
 def _completed(frame: pd.DataFrame, sentence: Sentence, where: str) -> pd.DataFrame:
     """A typed frame with the sentences that its labels make, and the labels that its sentences say."""
     types = frame.dtypes
     names = [attribute.name for attribute in sentence.attributes]
-    rows = [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in frame.to_dict("records")]
+    rows = known_values(frame)
     for number, row in enumerate(rows):
         labels = {name: row[name] for name in names if name in row}
         if sentence.name not in row:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from synguard.config import AskedConfig, RunConfig
-from synguard.data.conditions import ConditionSchema
+from synguard.data.conditions import ConditionSchema, known_values
 from synguard.data.readers import read_table
 from synguard.errors import ConfigError, InputError
 from synguard.runs.progress import Progress, silent
@@ -129,8 +129,7 @@ def _counted(path: Path, schema: ConditionSchema, n: int) -> tuple[Cell, ...]:
     if sum(map(int, counts)) != n:
         raise InputError.of(path, f"{sum(map(int, counts)):,} images", f"release.images, {n:,}")
     # With all attributes, since a sentence may say any of them.
-    rows = schema.parse(table.reindex(columns=schema.names), str(path)).to_dict("records")
-    values = [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows]
+    values = known_values(schema.parse(table.reindex(columns=schema.names), str(path)))
     told = schema.sentence.name if schema.sentence else None
     given = table[told].notna() & (table[told] != "") if told in names else [False] * len(table)
     cells = []
@@ -228,8 +227,8 @@ def refuse_private_texts(
     for name in (attribute.name for attribute in schema.attributes if attribute.kind == "text"):
         texts = _plain(private[name])
         if sentence is not None and sentence.name == name:
-            rows = [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in private.to_dict("records")]
-            texts = texts.mask(np.array([row.get(name) == sentence.of_labels(row) for row in rows], dtype=bool))
+            said = [row.get(name) == sentence.of_labels(row) for row in known_values(private)]
+            texts = texts.mask(np.array(said, dtype=bool))
         owners = pd.Series(list(patients), index=private.index).groupby(texts).nunique()
         rare = owners.index[owners < SHARED_BY]
         if copied := int(_plain(asked[name]).isin(rare).sum()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from synguard.config import RunConfig
@@ -30,14 +30,15 @@ def reasons_by_hand(config: RunConfig, base: Path, synthetic: ImageSet) -> tuple
     if missing := [name for name in _COLUMNS if name not in table.columns]:
         raise InputError.of(path, f"no column {missing[0]}", f"the columns {', '.join(_COLUMNS)}")
     reasons: dict[str, str] = {}
+    files = frozenset(synthetic.files)
     for number, row in enumerate(table[list(_COLUMNS)].itertuples(index=False), start=1):
         file, why, who = (_cell(value) for value in row)
-        _check(file, why, who, synthetic.files, reasons, f"{path} row {number}")
+        _check(file, why, who, files, reasons, f"{path} row {number}")
         reasons[file] = f"{BY_HAND}: {why} ({who})"
     return tuple(reasons.get(file, "") for file in synthetic.files)
 
 
-def _check(file: str, why: str, who: str, files: Sequence[str], earlier: dict[str, str], where: str) -> None:
+def _check(file: str, why: str, who: str, files: Collection[str], earlier: dict[str, str], where: str) -> None:
     if not (file and why and who):
         raise InputError.of(where, "an empty cell", "the image, why it was taken out, and who did it")
     if file not in files:

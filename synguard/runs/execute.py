@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,7 +272,9 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
     require_link(config, inside.denoiser, link)
     inside.check(material)
     by_hand = reasons_by_hand(config, base, synthetic)
-    digest = f"{synthetic.digest} {labels_digest(asked)} {by_hand if any(by_hand) else ''}".rstrip()
+    digest = f"{synthetic.digest} {labels_digest(asked)}"
+    if any(by_hand):
+        digest = f"{digest} {hashlib.sha256(repr(by_hand).encode()).hexdigest()}"
     run = OpenRun.open(
         target, config, base, whole, given.policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
     )
