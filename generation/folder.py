@@ -120,8 +120,7 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
         if (folder / INDEX).is_file():
             drop_state(state)
             return True
-    # A process killed before the record was in place leaves an empty state folder, and nothing else.
-    elif folder.exists() and any(path.name != STATE for path in folder.iterdir()):
+    elif folder.exists() and {path.name for path in folder.iterdir()} - _begun(expected):
         raise InputError.of(folder, "a folder that holds something else", "an empty folder or a training to go on with")
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o700)
@@ -130,6 +129,11 @@ def claim(folder: Path, expected: Mapping[str, Any]) -> bool:
     if not record.is_file():
         write(record, expected)
     return False
+
+
+def _begun(expected: Mapping[str, Any]) -> set[str]:
+    """What a process killed before its record was in place leaves: a card comes before it, where that holds a commitment."""
+    return {STATE} if expected["canaries"] is None else {STATE, CARD, _partial(Path(CARD)).name}
 
 
 def _commit(card: Path, expected: Mapping[str, Any]) -> None:
@@ -156,9 +160,13 @@ def check_commitment(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
     """JSON that is there whole or not at all."""
-    partial = path.with_suffix(".partial")
+    partial = _partial(path)
     partial.write_text(json.dumps(value, indent=2) + "\n")
     partial.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_suffix(".partial")
 
 
 def drop_state(state: Path) -> None:

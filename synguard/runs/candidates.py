@@ -128,13 +128,19 @@ def _ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
     """Makes the folder, or InputError where another work lies in it. What it is comes first, and that nobody audited it."""
-    record = out / "generation.json"
-    if out.exists():
-        if not record.is_file() or canonical(read_json(record)) != canonical(identity):
-            raise InputError.of(out, "something else, or candidates of another configuration or model", "the same as before")
+    record, unaudited = out / "generation.json", out / "UNAUDITED.txt"
+    if record.is_file():
+        if canonical(read_json(record)) != canonical(identity):
+            raise InputError.of(out, "candidates of another configuration or model", "the same as before")
         return
-    out.mkdir(parents=True)
-    (out / "UNAUDITED.txt").write_text("No audit has examined these images and no gate has decided on them.\n")
+    # A process killed before the record was in place leaves the text, the record under another name, or nothing.
+    parts = list(out.glob(f".{record.name}.*.part"))
+    if out.exists() and set(out.iterdir()) - {unaudited, *parts}:
+        raise InputError.of(out, "something else", "a new folder, or candidates to go on with")
+    for part in parts:
+        part.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    unaudited.write_text("No audit has examined these images and no gate has decided on them.\n")
     write_private(record, canonical(identity))
 
 

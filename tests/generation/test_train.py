@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from generation import folder as pipeline_folder
+from generation.folder import claim
 from generation.pipeline import load
 from generation.train import checkpoints, train
 from synguard.data.conditions import ConditionSchema
@@ -135,6 +136,17 @@ def test_a_folder_with_other_things_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="found a folder that holds something else"):
         train(tiny.private_set(), tiny.SCHEMA, tiny.CONFIG, seed=3, folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_training_killed_between_its_commitment_and_its_record_is_gone_on_with(tmp_path):
+    committed = {"seed": 3, "canaries": {"patients": 8, "commitment": "c"}}
+    assert not claim(tmp_path, committed)
+    (tmp_path / "training" / "identity.json").unlink()
+    with pytest.raises(InputError, match="found a folder that holds something else"):
+        claim(tmp_path, committed | {"canaries": None})
+    with pytest.raises(IntegrityError, match="another commitment"):
+        claim(tmp_path, committed | {"canaries": {"patients": 8, "commitment": "d"}})
+    assert not claim(tmp_path, committed)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import warnings
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from synguard.release.make import release
 from synguard.release.verify import verify
 from tests.support.cli import environment
 from tests.support.governed import NOW, TODAY, approved_run, decide, governed_run, key, sign, trust
+from tests.support.steps import steps_of
 
 from .conftest import DETAILS
 
@@ -225,45 +225,14 @@ def test_a_file_swapped_in_the_staged_copy(run, tmp_path, monkeypatch):
     assert left(tmp_path) == []
 
 
-STEPS = ("open", "os.rename", "os.mkdir", "os.chmod")
-"""What a release does to the file system, as Python tells audit hooks (PEP 578)."""
-
-
-def steps_of_a_process(run: Path, to: Path, *, dies_at: int = 0) -> int:
-    """How many steps a process takes that makes the release; or 0, if it dies at one without a chance to clean up."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # pytest has threads; the child calls nothing that needs them
-        child = os.fork()
-    if child == 0:
-        taken = 0
-
-        def step(event: str, _: object) -> None:
-            nonlocal taken
-            taken += event in STEPS
-            if taken == dies_at and event in STEPS:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(step)
-        try:
-            publish(run, to)
-            os.write(writing, str(taken).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    os.waitpid(child, 0)
-    with os.fdopen(reading) as said:
-        return int(said.read() or 0)
-
-
 def test_killing_it_leaves_nothing_or_a_whole_release(run, tmp_path):
-    steps = steps_of_a_process(run, tmp_path / "measured")
+    steps = steps_of(partial(publish, run, tmp_path / "measured"))
     # The last step is after the release got its name.
     moments = [*random.Random(4).sample(range(1, steps), 29), steps]
     whole = 0
     for number, moment in enumerate(moments):
         to = tmp_path / f"out{number}"
-        assert steps_of_a_process(run, to, dies_at=moment) == 0
+        assert steps_of(partial(publish, run, to), dies_at=moment) == 0
         if to.exists():
             verify(to, trust(), NOW)
             whole += 1

@@ -7,9 +7,10 @@ import io
 import json
 import os
 import random
-import signal
+import shutil
 import tarfile
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from synguard.runs import candidates
 from synguard.runs.candidates import generate_only
 from synguard.runs.generator import provenance, train_only
 from synguard.runs.progress import silent
-from tests.support.cli import start, synguard
+from tests.support.steps import steps_of
 
 CONFIG = """\
 name: candidates
@@ -139,7 +140,8 @@ def test_another_work_is_not_gone_on_with(world, folder, tmp_path):
     with pytest.raises(InputError, match="candidates of another configuration or model"):
         generated(world, folder, "parquet", resume=True)
     (tmp_path / "other").mkdir()
-    with pytest.raises(InputError, match="found something else, or candidates"):
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="found something else, expected a new folder"):
         generated(world, tmp_path / "other", resume=True)
 
 
@@ -156,26 +158,21 @@ def test_a_generator_that_says_nothing_of_itself_is_named_by_its_digest():
 
 @pytest.mark.system
 def test_killed_at_random_points_training_and_generation_end_with_the_same_files(world: Path, folder: Path, tmp_path: Path):
-    """Ten kills each, by SIGKILL after a random while; then once more to the end."""
+    """Ten kills each, at random steps among those that an unbroken run takes; then once more to the end."""
     rng = random.Random(4)
-    trained = ("train", world / "train.yaml", "--out", tmp_path / "model", "--quiet")
-    made = ("generate", world / "synguard.yaml", "--out", tmp_path / "made", "--quiet", "--resume")
-    for arguments in (trained, made):
-        took, killed = 6.0, 0
-        for _ in range(10):
-            with Path(os.devnull).open("wb") as nothing:
-                process = start(*arguments, stdout=nothing.fileno(), stderr=nothing.fileno(), threads=1)
-                begun = time.monotonic()
-                time.sleep(rng.uniform(0.2, 1) * took)
-                process.send_signal(signal.SIGKILL)
-                ended = process.wait(60)
-            assert ended in (0, -signal.SIGKILL)
-            killed += ended != 0
-            # Where it came to its end, the next kill comes sooner.
-            took = took if ended else max(0.5, 0.7 * min(took, time.monotonic() - begun))
-        assert killed >= 3
-        outcome = synguard(*arguments, threads=1)
-        assert outcome.code == 0, str(outcome)
+    commands: dict[str, Callable[[Path], Path]] = {
+        "model": lambda out: train_only(world / "train.yaml", out, progress=silent),
+        "made": lambda out: generated(world, out, resume=True),
+    }
+    for name, command in commands.items():
+        measured, out = tmp_path / f"measured-{name}", tmp_path / name
+        steps, killed = steps_of(partial(command, measured), within=measured), 0
+        while killed < 10:
+            if steps_of(partial(command, out), within=out, dies_at=rng.randrange(1, steps)):
+                shutil.rmtree(out)  # what was left to do took fewer steps: from the start again
+            else:
+                killed += 1
+        command(out)
     assert files_of(tmp_path / "made") == files_of(folder)
     weights = [world / "model", tmp_path / "model"]
     for part in ("vae", "unet"):
