@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# These machines are noisy: what a property test takes is budgeted by its examples, not by seconds.
+settings.register_profile("by-steps", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("by-steps")
 
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_FIRST = (

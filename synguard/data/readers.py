@@ -161,7 +161,8 @@ def _folder_table(store: Store) -> pd.DataFrame:
     names = store.names()
     tables = [name for name in names if name.rpartition("/")[2] in {f"metadata{suffix}" for suffix in TABLE_SUFFIXES}]
     images = [name for name in names if name not in tables and _is_image(store, name)]
-    refuse_strays(store, [name for name in names if name not in {*tables, *images}])
+    known = {*tables, *images}
+    refuse_strays(store, [name for name in names if name not in known])
     if not images:
         raise InputError.of(store.where, "a folder without images", "at least one image")
     if not tables:

@@ -62,7 +62,7 @@ def test_the_nearest_images_are_those_of_a_plain_product(bank):
     assert np.allclose(product[rows, image, view, window], likeness, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     engine=st.sampled_from(list(ENGINES)),
     images=st.integers(1, 300),

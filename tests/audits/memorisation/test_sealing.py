@@ -43,7 +43,7 @@ def test_what_was_sealed_comes_back(tmp_path, length):
     assert length < 64 or data[:64] not in path.read_bytes()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(parts=st.lists(st.integers(0, 100_000), max_size=5), start=st.floats(0, 1), stop=st.floats(0, 1))
 def test_any_part_can_be_read_however_it_was_written(tmp_path_factory, parts, start, stop):
     folder = tmp_path_factory.mktemp("sealed")

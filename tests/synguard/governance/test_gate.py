@@ -234,7 +234,7 @@ def test_exit_codes_by_precedence_for_every_combination(size):
 
 
 @given(st.lists(checks(), max_size=4), checks(), st.lists(metrics(), max_size=6), releases, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_adding_a_check_never_turns_a_non_pass_into_a_pass(found, more, measured, released, strict):
     before = decide(policy_of(found), measured, released=released, fail_on_warn=strict)
     after = decide(policy_of([*found, more]), measured, released=released, fail_on_warn=strict)
@@ -247,7 +247,7 @@ def test_adding_a_check_never_turns_a_non_pass_into_a_pass(found, more, measured
 
 
 @given(checks(), st.data(), releases)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_worse_metric_never_improves_the_status(check, data, released):
     better = replace(data.draw(metrics(check.metric)), state="measured")
     sign = 1 if NAMES[check.metric][1] == "above" else -1
@@ -258,7 +258,7 @@ def test_a_worse_metric_never_improves_the_status(check, data, released):
 
 
 @given(st.lists(checks(), min_size=1, max_size=4), st.lists(metrics(), max_size=6), releases)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_taking_evidence_away_never_makes_a_pass(found, measured, released):
     """Whatever is dropped, a policy whose every check asks for evidence passes only where all of it is there."""
     decision = decide(policy_of(found), measured, released=released)
@@ -271,7 +271,7 @@ def test_taking_evidence_away_never_makes_a_pass(found, measured, released):
 
 
 @given(st.lists(checks(), min_size=1, max_size=4), st.lists(metrics(), max_size=6), releases)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_pass_has_a_figure_behind_every_check(found, measured, released):
     decision = decide(policy_of(found), measured, released=released)
     if decision.status == "pass":
@@ -280,7 +280,7 @@ def test_a_pass_has_a_figure_behind_every_check(found, measured, released):
 
 
 @given(st.permutations(range(6)), st.lists(metrics(), min_size=6, max_size=6), st.lists(checks(), min_size=1, max_size=3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_order_of_metrics_decides_nothing(order, measured, found):
     one = decide(policy_of(found), measured, released=["images"])
     two = decide(policy_of(found), [measured[i] for i in order], released=["images"])

@@ -153,7 +153,7 @@ def test_a_link_to_a_folder_is_no_folder(folder, tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_changed_byte_of_the_manifest_is_noticed(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("m")
     (root / "f").mkdir()

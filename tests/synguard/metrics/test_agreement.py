@@ -27,7 +27,7 @@ def drawn(seed: int, n: int = 200, levels: int = 4) -> tuple[np.ndarray, np.ndar
     return asked.astype(float), read.astype(float)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_against_scikit_learn(seed: int) -> None:
     asked, read = drawn(seed)

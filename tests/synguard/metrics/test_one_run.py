@@ -47,7 +47,7 @@ def test_all_right_as_in_the_literature():
         assert found == pytest.approx(expected, abs=0.006)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 200).flatmap(lambda g: st.tuples(st.just(g), st.integers(0, g))),
     st.sampled_from(["approximate", "f-dp", "gaussian"]),

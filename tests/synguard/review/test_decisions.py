@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.errors import InputError, IntegrityError
@@ -81,7 +81,7 @@ def test_conflicts_wait_for_a_third():
 
 
 # Made data are quick here; on a machine that is busy with something else they are not, which is no failure.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([*VERDICTS, None])), max_size=10))
 def test_the_last_word_of_each_reader_holds(said):
     pages = Pages()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.governance.gate import decide
@@ -271,7 +271,7 @@ def evidence(draw):
 
 
 @given(policies(), policies(), st.lists(evidence(), min_size=8, max_size=8), st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_nothing_that_got_looser_is_missed(old, new, found, data):
     if data.draw(st.booleans()):  # near one another, or nearly all pairs would have got looser
         new = replace(

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synguard.errors import ConfigError, IntegrityError
@@ -308,7 +308,7 @@ def accepted(keys):
 
 
 @given(children(), st.data())
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120)
 def test_extending_never_loosens(keys, data):
     """A child is refused, or its exit code weighs at least as much as the base's, on whatever evidence, on every day."""
     base, policy = load_policy(BASES / "base.yaml"), accepted(keys)
@@ -325,7 +325,7 @@ def test_extending_never_loosens(keys, data):
 
 
 @given(PERCENT, PERCENT, st.sampled_from([("near-copies", "above"), ("labels-each", "below"), ("planted", "below")]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_looser_limit_is_refused_and_a_stricter_one_taken(first, second, which):
     name, side = which
     keys = {"tighten": [tighter(name, fail={side: value}) for value in (first, second)]}
@@ -336,7 +336,7 @@ def test_a_looser_limit_is_refused_and_a_stricter_one_taken(first, second, which
 
 
 @given(st.floats(0, 0.02), st.floats(0, 0.02))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_tightened_limit_is_the_one_that_decides(bound, limit):
     with tempfile.TemporaryDirectory() as folder:
         percent = f"{min(1.0, max(0.01, math.floor(limit * 10000) / 100)):g}%"

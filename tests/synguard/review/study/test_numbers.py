@@ -96,7 +96,7 @@ def test_a_study_at_the_margin_is_called_equivalent_in_one_of_twenty():
 LEVELS = st.lists(st.tuples(st.integers(0, 2), st.one_of(st.none(), st.integers(0, 2))), min_size=4, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LEVELS, st.integers(0, 2))
 def test_f1_is_that_of_scikit_learn(rows: list[tuple[int, int | None]], level: int):
     true = np.array([float(t) for t, _ in rows])

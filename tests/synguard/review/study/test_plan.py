@@ -217,7 +217,7 @@ def test_the_smallest_margin_falls_with_the_root_of_the_images():
 SIDES = st.lists(st.tuples(st.integers(0, 8), st.sampled_from("abc")), min_size=1, max_size=40)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(SIDES, SIDES, st.integers(1, 12), st.integers(0, 2**32))
 def test_any_draw_is_balanced_and_takes_no_patient_twice(real, synthetic, images, seed):
     sides = [Side(([p for p, _ in rows],), [level for _, level in rows]) for rows in (real, synthetic)]
