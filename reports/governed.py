@@ -16,7 +16,7 @@ from synguard.governance.policy import Policy, read_resolved
 from synguard.governance.policy.explain import Explained, explain
 from synguard.governance.sign_off import FOLDER, POLICY
 
-__all__ = ["approval_section", "policy_section"]
+__all__ = ["approval_section", "policy_section", "signers"]
 
 
 def policy_section(run: RunFolder) -> Section:
@@ -35,6 +35,16 @@ def policy_section(run: RunFolder) -> Section:
         blocks.append(_sources([row for row in values if row.key != "ceiling"]))
         blocks.append(_waivers(run, policy))
     return Section("policy", "Policy", lead, tuple(blocks))
+
+
+def signers(run: RunFolder) -> str:
+    """The roles that the policy asks to sign, in words, with the number of people where it is more than one."""
+    policy = _resolved(run)
+    if policy is None or not policy.approvals:
+        return "those whom the policy asks to sign"
+    people = ((need.role.replace("-", " "), need.count) for need in policy.approvals)
+    roles = [role if count == 1 else f"{role} ({count:,} people)" for role, count in people]
+    return " and ".join(filter(None, (", ".join(roles[:-1]), roles[-1])))
 
 
 def approval_section(run: RunFolder) -> Section:

@@ -12,7 +12,7 @@ from reports.blocks import Block, Cell, Facts, Note, Section, Table, Tile
 from reports.checks import check_facts, checks_table, metric_facts
 from reports.exposed import classes, exposed
 from reports.flat import flat
-from reports.governed import approval_section, policy_section
+from reports.governed import approval_section, policy_section, signers
 from reports.numbers import Numbers
 from reports.outliers import class_section
 from reports.overview import (
@@ -27,12 +27,12 @@ from reports.overview import (
     tested,
     tiles,
 )
-from reports.pairs import pair_section
+from reports.pairs import copied_images, pair_section
 from reports.readers import review_section
+from reports.reasons import Reason, leading
 from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text, whole
 from reports.samples import sample_section
 from reports.study import study_section
-from reports.wording import with_titles
 from synguard.results import Decision
 
 __all__ = ["InternalView", "build"]
@@ -46,7 +46,7 @@ class InternalView:
     title: str
     status: str
     headline: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     next_step: str
     tiles: tuple[Tile, ...]
     tested: tuple[Tested, ...]
@@ -75,9 +75,9 @@ def build(run: RunFolder) -> InternalView:
         title=text(mapping(run.run.get("config")).get("name")) or text(run.run.get("id")) or "run",
         status=run.decision.status,
         headline=headline(view, checks, exact),
-        reasons=_reasons(run.decision),
-        next_step=next_step(view),
-        tiles=tiles(metrics, view, exact),
+        reasons=leading(checks, lambda check: check.reason or check.title) or _as_decided(run.decision),
+        next_step=next_step(view, signers(run)),
+        tiles=tiles(metrics, view, exact, copied_images(run)),
         tested=tested(metrics, audits, view, exact),
         not_tested=not_tested(metrics, audits),
         limits=limits_of_claim(view, exact),
@@ -101,16 +101,14 @@ def build(run: RunFolder) -> InternalView:
             _data(run),
             policy_section(run),
             approval_section(run),
+            sections.words(),
             _reproduction(run),
         ),
     )
 
 
-def _reasons(decision: Decision) -> tuple[str, ...]:
-    """The decision's reasons, each once; those that stop nothing are called warnings."""
-    warned = tuple(check.reason for check in decision.checks if check.status == "warn" and check.reason)
-    found = dict.fromkeys(decision.reasons)
-    return tuple(f"{'Warning: ' if reason.endswith(warned) else ''}{with_titles(reason)}" for reason in found)
+def _as_decided(decision: Decision) -> tuple[Reason, ...]:
+    return tuple(Reason(decision.status, reason) for reason in decision.reasons)
 
 
 def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:

@@ -144,10 +144,10 @@ def _some(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def next_step(view: Overview) -> str:
-    """What whoever reads the verdict does with it."""
+def next_step(view: Overview, signers: str = "those whom the policy asks to sign") -> str:
+    """What whoever reads the verdict does with it; `signers` are those who may let it out, in words."""
     if view.status in {"pass", "warn"}:
-        return "Next: those whom the policy asks to sign read the limits of the claim, then sign off or refuse."
+        return f"Next: {signers} read the limits of the claim, then sign off or refuse."
     if view.status == "error":
         then = "See why the audit did not finish, and resume it."
     elif view.status == "fail" and view.copies:
@@ -245,11 +245,15 @@ def _or(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tuple[Tile, ...]:
-    """The key numbers."""
+def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers, copied: int | None = None) -> tuple[Tile, ...]:
+    """The key numbers. `copied` private images are what the copies are copies of."""
     by_name = {m.name: m for m in metrics if m.group is None}
     among = f"of {numbers.count(view.examined)} candidates" if view.examined else "among candidates"
-    tone = "" if view.copies is None else "fail" if view.copies else "pass"
+    if view.copies and copied:
+        among += f"\nof {copied:,} private {'image' if copied == 1 else 'images'}"
+    # What was not decided is not good news, whatever its figures are.
+    good = "pass" if view.status in {"pass", "warn"} else ""
+    tone = "" if view.copies is None else "fail" if view.copies else good
     found = [Tile("Verified copies", numbers.count(view.copies) if view.copies is not None else "not tested", among, tone)]
     if view.minimum_copies is not None:
         power = f"{view.minimum_copies:g}" if not math.isinf(view.minimum_copies) else "no"
@@ -270,7 +274,7 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers) -> tu
         found.append(_tile(shares[0], "Label agreement", under, numbers))
     distance = by_name.get("fidelity.frechet_distance")
     if distance and distance.value is not None and distance.baseline:
-        found.append(Tile("Fréchet distance", f"{distance.value / distance.baseline:.1f}×", "its real-against-real floor"))
+        found.append(Tile("Fréchet distance", f"{distance.value / distance.baseline:.1f}×", "its floor\n1× is best"))
     return tuple(found[:6])
 
 

@@ -50,6 +50,11 @@ def flagged_rows(run: RunFolder) -> tuple[Mapping[str, Any], ...]:
     return tuple(sorted(found, key=_gravity))
 
 
+def copied_images(run: RunFolder) -> int:
+    """How many private images the flagged candidates are copies of."""
+    return len({text(row.get("nearest")) for row in flagged_rows(run)} - {""})
+
+
 def pair_section(run: RunFolder) -> Section:
     """All flagged pairs, then the review list."""
     lead = (

@@ -26,9 +26,9 @@ from reports.overview import (
     tested,
     tiles,
 )
+from reports.reasons import Reason, leading
 from reports.runfolder import RunFolder, ledger_head, mapping
 from reports.samples import sample_section
-from reports.wording import STATUS_WORDS
 
 __all__ = ["Disclosed", "PublicView", "build", "disclose"]
 
@@ -65,7 +65,7 @@ class PublicView:
     title: str
     status: str
     headline: str
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     next_step: str
     tiles: tuple[Tile, ...]
     tested: tuple[Tested, ...]
@@ -113,15 +113,12 @@ def build(allowed: Disclosed) -> PublicView:
         sight=sections.sight(allowed.copies),
         link_unverified=allowed.link_unverified,
     )
-    said = (
-        f"{STATUS_WORDS[check.status]}: {check.title}" for check in allowed.checks if check.status not in {"pass", "waived"}
-    )
     return PublicView(
         edition="public",
         title="Synthetic image release",
         status=allowed.status,
         headline=headline(view, allowed.checks, coarse),
-        reasons=tuple(dict.fromkeys(said))[:6],
+        reasons=leading(allowed.checks, lambda check: f"{check.title}."),
         next_step=next_step(view),
         tiles=tiles(allowed.metrics, view, coarse),
         tested=tested(allowed.metrics, allowed.audits, view, coarse),
@@ -147,6 +144,7 @@ def build(allowed: Disclosed) -> PublicView:
             sections.fidelity(allowed.fidelity, coarse),
             allowed.samples,
             sections.quarantine(allowed.batches, coarse),
+            sections.words(),
             _reproduction(allowed),
         ),
     )

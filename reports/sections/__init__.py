@@ -9,6 +9,7 @@ from reports.sections.labels import labels
 from reports.sections.membership import membership
 from reports.sections.quarantine import quarantine
 from reports.sections.training import onset_in_words, training
+from reports.sections.words import words
 
 __all__ = [
     "autoencoder",
@@ -22,4 +23,5 @@ __all__ = [
     "quarantine",
     "sight",
     "training",
+    "words",
 ]

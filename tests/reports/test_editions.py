@@ -579,6 +579,20 @@ def test_samples_come_a_row_a_class_in_the_order_of_the_levels(run_folder: RunFo
     assert sum("Synthetic image" in str(attributes["alt"]) for attributes in page.all("img")) == 20
 
 
+def test_copies_of_a_run_without_a_decision_are_not_called_good(run_folder: RunFolder) -> None:
+    """Nothing was found there, and nothing was shown."""
+    good = '<dd class="value pass">0</dd>'
+    assert good in reports.render(run_folder("clean"), "internal").read_text()
+    assert good not in reports.render(run_folder("invalid"), "internal").read_text()
+
+
+def test_the_page_inside_says_of_how_many_private_images_the_copies_are(run_folder: RunFolder) -> None:
+    words = read(reports.render(run_folder("copies"), "internal").read_text()).text("verdict")
+    assert "of 15 private images" in words
+    words = read(reports.render(run_folder("copies"), "public").read_text()).text("verdict")
+    assert "private images" not in words.split("What was tested")[0].partition("candidates are copies of private images")[2]
+
+
 def test_the_summary_is_plain_text_with_the_reasons(run_folder: RunFolder) -> None:
     words = reports.summary(run_folder("copies"))
     assert words.startswith("✕ NOT FOR RELEASE (exit code 20)\nDo not release: 15 of 1,000 candidates")
