@@ -84,6 +84,7 @@ def identity(
     """
     return {
         "private_digest": private.digest,
+        "private_photographs": private.photographs,
         "private_images": len(private),
         "image_size": private.size,
         "attributes": list(encoder.attributes),

@@ -433,7 +433,8 @@ class ReleaseConfig(_Config):
     max_attempts: Annotated[float, Field(ge=1)] = 2.0
     """Circuit breaker: the run stops after this many times `images` candidates."""
     taken_out: str | None = None
-    """Of images that exist already, a table of those that people took out: `file_name`, `reason`, `by`."""
+    """Of images that exist already (`generator.kind: folder`), a table of those that people took out: `file_name`, `reason`,
+    `by`."""
 
 
 class RunConfig(_Config):
@@ -453,6 +454,15 @@ class RunConfig(_Config):
     skip_unreadable: bool = False
     """Leave out unreadable images of the holdout and of what is to be released. A private image is never left out."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _taken_out_of_given_images(self) -> RunConfig:
+        if self.release.taken_out is not None and self.generator.kind != "folder":
+            raise ValueError(
+                f"release.taken_out: found it for generator.kind {self.generator.kind!r}, expected it for 'folder' alone: "
+                "images that are made in a run would be made again"
+            )
+        return self
 
     def path(self, value: str, base: Path) -> Path:
         """`value` as a path, relative to the folder of the configuration file."""

@@ -32,18 +32,21 @@ def summarise(
     files: Sequence[str] | None = None,
     told_apart: str | None = None,
     strategies: NDArray[np.str_] | None = None,
+    unseen: NDArray[np.bool_] | None = None,
 ) -> AuditResult:
     """All figures on n candidates, of which `accepted` (n,) would be released; `files` names them in the evidence.
 
     `told_apart` says why private set and holdout are of different kinds, where they are: to which of the two a candidate is
     nearer is then no evidence, in either direction. Copies and near copies count every candidate examined; the group
     "accepted" counts what would be released. `strategies` (n,) name how candidates were made: each is a group of its own.
+    `unseen` (n,) says which candidates are exact copies of images of the holdout.
     """
     names = list(files) if files is not None else [f"candidate {row + 1}" for row in range(len(examined))]
     review = review_list(examined.p_value, _FALSE_DISCOVERY_RATE)
     metrics = [
         *_copies("memorisation.exact_copies", examined.lane == "exact", accepted),
         *_copies("memorisation.verified_copies", examined.flagged, accepted),
+        *(() if unseen is None else _copies("memorisation.holdout_copies", unseen, accepted)),
         _near_copy_rate(examined, prepared),
         _share(examined, prepared, told_apart),
         *_by_strategy(examined, prepared, strategies),

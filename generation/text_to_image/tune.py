@@ -173,6 +173,7 @@ def _identity(
     labels = sorted(zip(private.files, told, strict=True))
     return {
         "private_digest": private.digest,
+        "private_photographs": private.photographs,
         "private_images": len(private),
         "image_size": private.size,
         "attributes": [attribute.model_dump(mode="json") for attribute in schema.attributes],

@@ -56,6 +56,11 @@ class ImageSet:
         text = "\n".join("\t".join(row) for row in rows)
         return hashlib.sha256(f"{self.size}\n{text}".encode()).hexdigest()
 
+    @property
+    def photographs(self) -> str:
+        """sha256 over the digests of the files alone: which photographs these are, under whatever names and at what size."""
+        return hashlib.sha256("\n".join(sorted(self.sha256)).encode()).hexdigest()
+
     def take(self, rows: Sequence[int] | NDArray[np.int64], name: str | None = None) -> ImageSet:
         """The given rows, in that order, as a set of their own."""
         index = np.asarray(rows, dtype=np.int64)

@@ -147,6 +147,14 @@ SPECS = (
         "the same content in the same place after alignment. Exact copies count too.",
         _EXTRACT,
     ),
+    _copies(
+        "memorisation.holdout_copies",
+        "Images of the holdout",
+        "Images that are an image of the holdout: the same file or the same pixels, also mirrored or turned by quarters. "
+        "They show real patients too, and figures that compare with the holdout would take them for good. No policy lets "
+        "one into a release.",
+        _EXTRACT,
+    ),
     _share(
         "memorisation.near_copy_rate",
         "Near copies",

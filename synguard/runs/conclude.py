@@ -25,7 +25,7 @@ from synguard.governance.record import ResultsContext, tuples, write_results
 from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.results import AuditResult, Metric
 from synguard.runs.by_hand import BY_HAND
-from synguard.runs.examine import examined_of, public_rows
+from synguard.runs.examine import HOLDOUT_COPY, examined_of, public_rows
 from synguard.runs.folder import RunFolder
 from synguard.runs.inside import Inside
 from synguard.runs.ledger import RunLedger
@@ -75,6 +75,7 @@ def audit_results(
             rows["file"].tolist(),
             prepared.validity.reason if prepared.validity.state == "invalid" else None,
             rows["strategy"].fillna("").to_numpy(dtype=str) if "strategy" in rows else None,
+            rows[HOLDOUT_COPY].to_numpy(dtype=bool),
         ),
         "labels": of_labels,
         "membership": lambda: membership.run(

@@ -13,26 +13,33 @@ from numpy.typing import NDArray
 from audits import labels
 from audits.memorisation import CELLS, Examined
 from synguard.data.images import ImageSet
+from synguard.data.sheets import find_sheet
 from synguard.errors import InputError
 from synguard.runs.engine import Batch
 from synguard.runs.prepare import Prepared
 
-__all__ = ["INNER", "examine_batch", "examined_of", "public_rows"]
+__all__ = ["HOLDOUT_COPY", "INNER", "examine_batch", "examined_of", "public_rows"]
 
+HOLDOUT_COPY = "memorisation.holdout_copy"
+"""Column of images.parquet: whether a candidate is an exact copy of an image of the holdout."""
 INNER = "_examined."
 """Prefix of columns that carry the copy search's findings from batch to conclusion; images.parquet never has them."""
 
 
 def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool, by_hand: Sequence[str] = ()) -> pd.DataFrame:
-    """One row a candidate. With `quarantine`, verified copies and label refusals are not accepted, for the reason given.
+    """One row a candidate. With `quarantine`, copies of real images, sheets of several and label refusals are not accepted,
+    for the reason given.
 
     Without it (`synguard audit`) the images are what somebody means to release: all count as accepted but those that were
     taken out `by_hand`, for the reason given.
     """
-    private = prepared.material.private
+    private = prepared.material.searched
     examined = prepared.memorisation.examine(batch.pixels, batch.sha256, _sources(batch, private))
-    reasons = pd.Series(["copy of a private image" if copy else "" for copy in examined.flagged], dtype="string")
-    parts = [batch.asked.add_prefix("condition."), examined.columns(private), _inner(examined)]
+    unseen = prepared.unseen.find(batch.sha256, batch.pixels) >= 0
+    sheets = [quarantine and find_sheet(image) is not None for image in batch.pixels]
+    reasons = pd.Series(list(map(_refused, examined.flagged, unseen, sheets)), dtype="string")
+    found_out = pd.DataFrame({HOLDOUT_COPY: unseen})
+    parts = [batch.asked.add_prefix("condition."), examined.columns(private), found_out, _inner(examined)]
     if batch.origins:
         parts.insert(0, pd.DataFrame(batch.origins).astype("string"))
     if prepared.diagnostic is not None and prepared.ceiling is not None:
@@ -54,6 +61,15 @@ def examine_batch(batch: Batch, prepared: Prepared, *, quarantine: bool, by_hand
         }
     )
     return pd.concat([head, *(part.reset_index(drop=True) for part in parts)], axis=1)
+
+
+def _refused(copy: bool, unseen: bool, sheet: bool) -> str:
+    if copy:
+        return "copy of a private image"
+    if unseen:
+        return "copy of an image of the holdout"
+    # The copy search sees a sheet in small, and the photographs on it as a texture.
+    return "a sheet of several pictures" if sheet else ""
 
 
 def _sources(batch: Batch, private: ImageSet) -> NDArray[np.int64] | None:

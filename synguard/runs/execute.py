@@ -267,7 +267,7 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
     folder = None if given.model is None else base / given.model
     material = with_canaries(whole, coins_of(folder, whole.private))
     asked = material.schema.parse(synthetic.metadata, f"synthetic ({given.source})")
-    refuse_private_texts(asked, material.private_conditions, material.private.patients.tolist(), material.schema)
+    refuse_private_texts(asked, whole.private_conditions, whole.private.patients.tolist(), whole.schema)
     link = "no model was given" if folder is None else link_of(folder, material)
     require_link(config, inside.denoiser, link)
     inside.check(material)

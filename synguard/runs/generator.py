@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 UNVERIFIED = "link unverified"
+_OTHER = "the model was trained on other photographs"
 
 
 def device_of(config: RunConfig) -> str:
@@ -197,19 +198,25 @@ def link_of(folder: Path, material: Material) -> str:
     """What is known about the model and the private set belonging together, in words."""
     try:
         card = json.loads((folder / "model_card.json").read_text())
-        digest = card["training"]["private_digest"]
-    except (OSError, ValueError, KeyError, TypeError):
+        training = card["training"]
+        digest, photographs = training["private_digest"], training.get("private_photographs")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{UNVERIFIED}: the model does not say what it was trained on"
-    if digest != material.private.digest:
+    if photographs not in (None, material.private.photographs):
+        return f"{_OTHER} than the private set that was given, as its card says"
+    if photographs is None and digest != material.private.digest:
         return f"{UNVERIFIED}: the model card names another private set than the one given"
     return "the model card names this private set; that the model made these images was not checked"
 
 
 def require_link(config: RunConfig, model: object, link: str) -> None:
-    """EvidenceError where a model that is to be released was not trained on the private set, as far as its card says.
+    """EvidenceError where a model's own card says that it was trained on other photographs than the private set.
 
-    White-box probes would find no member in it, since none of them ever was one, and pass.
+    Nobody would look for copies of those that are missing there, and white-box probes would find no member, since none ever
+    was one. Likewise where a model that is to be released does not say what it was trained on.
     """
+    if link.startswith(_OTHER):
+        raise EvidenceError(f"{link}: expected the set that it was trained on, with every photograph of it")
     if "model" in config.release.covers and isinstance(model, Denoiser) and link.startswith(UNVERIFIED):
         raise EvidenceError(f"{link}: expected the model of this private set, since the model is to be released")
 

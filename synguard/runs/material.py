@@ -47,6 +47,20 @@ class Material:
     """Images in the holdout as it was given."""
     drawn: Drawn | str = NO_CANARIES
     """The canaries of the training, or why there are none. Those left out are no part of `private`."""
+    given_private: ImageSet | None = None
+    """The private set as it was given, where `private` is a part of it."""
+    given_holdout: ImageSet | None = None
+    """Likewise the holdout."""
+
+    @property
+    def searched(self) -> ImageSet:
+        """What copies are looked for of: every private image, whoever of the patients the training left out."""
+        return self.private if self.given_private is None else self.given_private
+
+    @property
+    def unseen(self) -> ImageSet:
+        """Every image of the holdout: real patients too, and none of them may be released."""
+        return self.holdout if self.given_holdout is None else self.given_holdout
 
     @property
     def labels_digest(self) -> str:
@@ -54,13 +68,13 @@ class Material:
         return labels_digest(self.private_conditions, self.conditions_of(self.holdout))
 
     @property
-    def private_classes(self) -> NDArray[np.str_] | None:
-        """The class of each private image, as "attribute=level", by the first attribute with levels; "" where missing."""
+    def searched_classes(self) -> NDArray[np.str_] | None:
+        """The class of each image of `searched`, as "attribute=level", by the first attribute with levels; "" if missing."""
         if not self.schema.discrete:
             return None
         name = self.schema.discrete[0].name
         levels = self.schema.levels(name)
-        codes = self.schema.codes(self.private_conditions, name)
+        codes = self.schema.codes(self.conditions_of(self.searched), name)
         return np.array(["" if np.isnan(code) else f"{name}={levels[int(code)]}" for code in codes], dtype=np.str_)
 
     def conditions_of(self, images: ImageSet) -> pd.DataFrame:
@@ -86,7 +100,9 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
     clean = without(holdout, overlap.files)
     if len(clean) == 0:
         raise EvidenceError(f"holdout: found no image that is not in the private set too: {overlap.describe()}")
-    return Material(private, clean, schema, private_conditions, overlap, duplicates(private), len(holdout))
+    return Material(
+        private, clean, schema, private_conditions, overlap, duplicates(private), len(holdout), given_holdout=holdout
+    )
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:

@@ -47,7 +47,7 @@ def picture_pairs(
     Likewise into those of `samples`, which name accepted images alone: each beside the private image nearest to it. Returns
     the evidence on the measures: `controls` and `known`.
     """
-    private, examined = prepared.material.private, examined_of(rows)
+    private, examined = prepared.material.searched, examined_of(rows)
     originals = {file: row for row, file in enumerate(private.files)}
     places = {file: row for row, file in enumerate(candidates.files)}
     found = {file: row for row, file in enumerate(rows["file"])}

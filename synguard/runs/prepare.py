@@ -11,6 +11,7 @@ from audits.embedding import make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
 from audits.memorisation import NearCopy, PreparedMemorisation
+from audits.memorisation.exact import ExactLookup
 from audits.memorisation.experts import Expert, load_experts
 from audits.memorisation.folder import HOLDOUT_NOTE, read_note, write_note
 from audits.memorisation.sealing import Key
@@ -34,6 +35,8 @@ class Prepared:
     roles: HoldoutRoles
     near_copies: tuple[NearCopy, ...]
     memorisation: PreparedMemorisation
+    unseen: ExactLookup
+    """The holdout as it was given."""
     validity: Validity
     embedder: Embedder
     diagnostic: DiagnosticModel | None
@@ -81,7 +84,8 @@ def prepare(
             reconstructions=None if denoiser is None else denoiser.reconstruct(roles.evaluation.pixels),
         )
         progress("measure the ceiling", 1, 1)
-    return Prepared(material, roles, near, prepared, valid, embedder, model, ceiling)
+    unseen = ExactLookup(material.unseen.sha256, material.unseen.pixels)
+    return Prepared(material, roles, near, prepared, unseen, valid, embedder, model, ceiling)
 
 
 def index_key(config: RunConfig, base: Path) -> Key | None:
@@ -105,14 +109,14 @@ def prepare_memorisation(
     """
     roles = split_holdout(material.holdout, config.seed)
     prepared = memorisation.prepare(
-        material.private,
+        material.searched,
         roles.calibration,
         config=config.audits.memorisation,
         seed=config.seed,
         folder=index,
         key=key,
         comparison=material.holdout,
-        classes=material.private_classes,
+        classes=material.searched_classes,
         progress=progress,
         experts=experts,
     )

@@ -32,7 +32,7 @@ DESIGN = {
 }
 OURS = {
     *("memorisation.autoencoder.auc", "memorisation.autoencoder.gap", "membership.epsilon_equivalent"),
-    *("memorisation.review_images", "labels.agreement_share", "labels.ceiling"),
+    *("memorisation.review_images", "memorisation.holdout_copies", "labels.agreement_share", "labels.ceiling"),
     *("labels.balanced_agreement", "labels.skill_share", "labels.ceiling_reconstructed", "labels.holdout_refused"),
     *("labels.correlation", "labels.mean_error"),
     *("fidelity.blind_auc", "data.overlap_pairs", "data.overlap_images", "run.attempts"),

@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import synguard
@@ -84,7 +85,9 @@ def test_the_audit_sees_the_private_set_as_the_training_saw_it(trained, material
     assert set(coins.put_in.patients) <= set(seen.private.patients)
     assert not set(coins.left_out.patients) & set(seen.private.patients)
     assert "names this private set" in link_of(trained, seen)
-    assert link_of(trained, material).startswith("link unverified")
+    assert link_of(trained, material).startswith("the model was trained on other photographs")
+    # Whoever of the patients was left out is no member, and must not be released either.
+    assert seen.searched is material.private
 
 
 def test_without_coins_it_says_why(trained, material, tmp_path):
@@ -163,6 +166,7 @@ def test_the_command_says_what_was_committed_to_and_spent(world, trained, monkey
             r"generator\.private: found it beside a generator that is not",
         ),
         ("  sampling", "  canaries: 41\n  sampling", "canaries: found 41, expected 2 to 40"),
+        ("audits:", "release: {taken_out: t.csv}\naudits:", r"release\.taken_out: found it for generator\.kind"),
     ],
 )
 def test_configurations_that_cannot_be(world, tmp_path, old, new, message):
@@ -171,6 +175,29 @@ def test_configurations_that_cannot_be(world, tmp_path, old, new, message):
     with pytest.raises(InputError, match=message):
         train_only(bad, tmp_path / "model", progress=silent)
     assert not (tmp_path / "model").exists()
+
+
+def test_copies_of_patients_whom_the_coins_left_out_are_found(world, trained, material, tmp_path):
+    """They are no members of this model, and patients all the same: another model may have learned them."""
+    left = coins_of(trained, material.private).left_out(material.private)
+    made = tmp_path / "made"
+    made.mkdir()
+    for number, file in enumerate(left.files[:3]):
+        (made / f"{number}.png").write_bytes((world / "private" / file).read_bytes())
+    (made / "metadata.csv").write_text("file_name,eye_side\n" + "".join(f"{number}.png,left\n" for number in range(3)))
+    sets = {"private": world / "private", "holdout": world / "holdout", "patient": "patient"}
+    audited = synguard.audit(
+        **sets,
+        synthetic=made,
+        conditions=str(world / "synguard.yaml"),
+        model=trained,
+        size=material.private.size,
+        out=tmp_path / "run",
+    )
+    found = pd.read_parquet(tmp_path / "run" / "images.parquet")
+    assert found["memorisation.lane"].tolist() == ["exact"] * 3
+    assert found["memorisation.nearest"].tolist() == list(left.files[:3])
+    assert audited.decision.exit_code == 20
 
 
 @pytest.mark.system

@@ -110,6 +110,20 @@ def test_a_looser_policy_is_refused_and_a_new_waiver_is_not(tmp_path: Path, ledg
     assert [check.waiver for check in result.decision.checks if check.status == "waived"] == ["w-1"]
 
 
+def test_a_waiver_by_the_name_of_what_got_looser_excuses_nothing(tmp_path: Path, ledger: Ledger):
+    run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS.replace(b"1 person", b"2 people"))
+    other = tmp_path / "policy.yaml"
+    other.write_bytes(ASKS_READERS + WAIVER.replace(b"id: w-1", b"id: policy"))
+    with pytest.raises(InputError, match="the number of approvals as privacy-officer was 2, is now 1"):
+        decide_again(run, str(other), ledger=ledger.place)
+    other.write_bytes(
+        ASKS_READERS.replace(b"1 person", b"2 people").replace(b"above: 0 pairs", b"above: 9 pairs")
+        + WAIVER.replace(b"id: w-1", b"id: read").replace(b"above: 5 pairs", b"above: 12 pairs")
+    )
+    with pytest.raises(InputError, match="read: the fail limit was above 0 pairs, is now above 9 pairs"):
+        decide_again(run, str(other), ledger=ledger.place)
+
+
 def test_another_policy(tmp_path: Path, ledger: Ledger):
     run = reviewed_run(tmp_path / "run", ledger)
     other = tmp_path / "policy.yaml"

@@ -53,7 +53,7 @@ def test_patients_that_only_one_set_names_are_refused(tmp_path: Path, config: Ru
 
 def test_classes_are_those_of_the_first_attribute_with_levels(tmp_path: Path, config: RunConfig):
     material = read_material(config, tmp_path, silent)
-    assert material.private_classes is None
+    assert material.searched_classes is None
     age = AttributeConfig(name="age", kind="continuous")
     grade = AttributeConfig(name="grade", kind="ordinal", levels=("mild", "severe"))
     sick = AttributeConfig(name="sick", kind="binary", levels=("no", "yes"))
@@ -61,8 +61,8 @@ def test_classes_are_those_of_the_first_attribute_with_levels(tmp_path: Path, co
 
     def classes(*attributes: AttributeConfig) -> list[str] | None:
         schema = ConditionSchema(attributes)
-        made = replace(material, schema=schema, private_conditions=schema.parse(rows, "private"))
-        return None if made.private_classes is None else made.private_classes.tolist()
+        made = replace(material, schema=schema, private=replace(material.private, metadata=rows))
+        return None if made.searched_classes is None else made.searched_classes.tolist()
 
     assert classes(age) is None
     assert classes(age, grade, sick) == ["grade=severe", "grade=mild", "", "grade=mild"]

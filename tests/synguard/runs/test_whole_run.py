@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 import pytest
+from PIL import Image
 
 import synguard
 from synguard.commands.main import main
@@ -335,15 +336,55 @@ def test_a_record_that_was_changed_is_not_reported(
     assert not (run / "report").exists()
 
 
-def test_a_model_of_another_private_set_is_not_released(tmp_path: Path, world: Path, result: RunResult):
-    """No holdout patient was a member of it: probed with them as members it looks clean."""
+def test_images_of_a_model_of_another_private_set_are_not_judged(tmp_path: Path, world: Path, result: RunResult):
+    """Copies of those whom it was trained on would not be looked for; and probed as members, the others look clean."""
     others = {"private": world / "holdout", "holdout": world / "private", "patient": "patient", "conditions": "none"}
     model = result.folder / "generator"
+    for released in (False, True):
+        with pytest.raises(EvidenceError, match="was trained on other photographs than the private set that was given"):
+            synguard.audit(
+                **others,
+                synthetic=result.folder / "accepted",
+                model=model,
+                releases_model=released,
+                size=32,
+                out=tmp_path / "run",
+            )
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_does_not_say_its_photographs_is_not_released(tmp_path: Path, world: Path, result: RunResult):
+    model, sets = tmp_path / "model", {"private": world / "private", "holdout": world / "holdout"}
+    shutil.copytree(result.folder / "generator", model)
+    card = json.loads((model / "model_card.json").read_text())
+    del card["training"]["private_photographs"]
+    (model / "model_card.json").write_text(json.dumps(card))
+    made = result.folder / "accepted"
+    # Without patients the digest that such a card holds is another one too.
     with pytest.raises(EvidenceError, match="names another private set"):
-        synguard.audit(
-            **others, synthetic=result.folder / "accepted", model=model, releases_model=True, size=32, out=tmp_path / "run"
-        )
-    assert not (tmp_path / "run").exists()
+        synguard.audit(**sets, synthetic=made, model=model, releases_model=True, size=32, out=tmp_path / "run")
+
+
+def test_an_image_of_the_holdout_is_not_released(tmp_path: Path, world: Path, result: RunResult):
+    """It shows a real patient too, and every figure that compares with the holdout would call it good."""
+    made = tmp_path / "made"
+    shutil.copytree(result.folder / "accepted", made)
+    names = sorted((made / "images").glob("*.png"))[:2]
+    real = sorted((world / "holdout" / "images").glob("*.png"))[:2]
+    shutil.copyfile(real[0], names[0])
+    with Image.open(real[1]) as image:
+        image.transpose(Image.Transpose.ROTATE_90).save(names[1])
+    sets = {"private": world / "private", "holdout": world / "holdout", "synthetic": made, "patient": "patient"}
+    audited = synguard.audit(**sets, out=tmp_path / "run", index=result.folder)
+    images = pd.read_parquet(tmp_path / "run" / "images.parquet").set_index("file")
+    assert sorted(images.index[images["memorisation.holdout_copy"]]) == [f"images/{path.name}" for path in names]
+    assert not images["memorisation.flagged"].any()
+    found = {(metric.name, metric.group): metric.value for metric in audited.metrics}
+    assert found["memorisation.holdout_copies", "accepted"] == 2
+    assert audited.decision.exit_code == 20
+    (check,) = [check for check in audited.decision.checks if check.metric == "memorisation.holdout_copies"]
+    assert (check.status, check.blocker) == ("fail", True)
+    assert "Images of the holdout" in audited.public_report.read_text()
 
 
 def test_images_taken_out_by_hand_are_examined_counted_and_not_released(tmp_path: Path, world: Path, result: RunResult):
