@@ -62,7 +62,7 @@ class Made:
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(place, compress_level=1)
         digests = {p: hashlib.sha256(v.tobytes()).hexdigest() for p, v in self.pictures.items() if p.startswith("accepted")}
-        (folder / "manifest.json").write_text(json.dumps({"files": digests}))
+        (folder / "manifest.json").write_text(json.dumps({"run": self.run.get("id"), "files": digests}))
         return folder
 
 
@@ -313,10 +313,11 @@ def _figures(kind: str, copied: int) -> tuple[list[dict[str, Any]], list[dict[st
 
 
 def _run(kind: str) -> dict[str, Any]:
+    hour = 10 + {"clean": 0, "copies": 1, "invalid": 2}.get(kind, 3)
     return {
         "id": f"2026-11-21-{kind}-7f3a",
         "state": "complete",
-        "finished": "2026-11-21T10:12:00Z",
+        "finished": f"2026-11-21T{hour}:12:00Z",
         "command": ["synguard", "generate-and-audit", "synguard.yaml", "--out", "run"],
         "config": {
             "name": "fundus-release",
@@ -330,7 +331,7 @@ def _run(kind: str) -> dict[str, Any]:
             ],
         },
         "config_sha256": "cd" * 32,
-        "ledger": {"ledger": "ef" * 32, "number": 17, "hash": "0123456789abcdef" * 4},
+        "ledger": {"ledger": "ef" * 32, "number": 7 + hour, "hash": hashlib.sha256(kind.encode()).hexdigest()},
         "seeds": {"run": 424242},
         "versions": {"synguard": "0.1.0", "python": "3.11.9", "torch": "2.15.0"},
         "timings": {"prepare": 12.1, "train": 812.4, "generate and audit": 301.2, "probes": 95.0},

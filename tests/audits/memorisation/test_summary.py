@@ -32,7 +32,8 @@ def audited():
 @pytest.fixture(scope="module")
 def result(audited):
     prepared, examined, accepted = audited
-    return summarise(examined, accepted, prepared.planted(), prepared, [f"{i}.png" for i in range(43)])
+    unseen = np.arange(43) < 2
+    return summarise(examined, accepted, prepared.planted(), prepared, [f"{i}.png" for i in range(43)], unseen=unseen)
 
 
 def figure(result, name, group=None):
@@ -51,6 +52,11 @@ def test_copies_are_counted_before_and_after_quarantine(result):
     assert (figure(result, "exact_copies", "accepted").value, figure(result, "exact_copies", "accepted").n) == (1, 41)
     assert figure(result, "verified_copies").value == 3
     assert figure(result, "verified_copies", "accepted").value == 1
+
+
+def test_images_of_the_holdout_are_counted_before_and_after_quarantine(result):
+    assert figure(result, "holdout_copies").value == 2
+    assert (figure(result, "holdout_copies", "accepted").value, figure(result, "holdout_copies", "accepted").n) == (2, 41)
 
 
 def test_nearer_to_which_set_is_no_evidence_where_the_sets_are_of_different_kinds(audited, result):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from audits.memorisation import prepare, summarise
+from audits.memorisation.exact import ExactLookup
 from synguard.config import MemorisationConfig
 from synguard.governance.files import canonical
 from synguard.review.queue import load, read_pairs
@@ -37,7 +38,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder=tmp_path_factory.mktemp("index") / "made",
     )
     return SimpleNamespace(
-        memorisation=memorisation, material=SimpleNamespace(private=private), diagnostic=None, ceiling=None
+        memorisation=memorisation,
+        material=SimpleNamespace(searched=private),
+        unseen=ExactLookup((), PRIVATE[:0]),
+        diagnostic=None,
+        ceiling=None,
     )
 
 
@@ -113,7 +118,7 @@ def test_the_same_run_measures_readers_on_the_same_pairs(run: RunFolder, prepare
 def test_samples_stand_beside_the_private_image_nearest_to_each(prepared: Any, tmp_path: Path):
     samples: list[dict[str, Any]] = [{"file": file} for file in image_set(MADE, "made").files[:5]]
     written(RunFolder(tmp_path), prepared, samples)
-    assert [sample["nearest"] for sample in samples[:3]] == list(prepared.material.private.files[:3])
+    assert [sample["nearest"] for sample in samples[:3]] == list(prepared.material.searched.files[:3])
     for sample in samples:
         panels = sorted(path.name for path in (tmp_path / "pairs").glob(f"{Path(sample['pair']).name}-*.png"))
         assert [name.partition("-")[2] for name in panels] == ["candidate.png", "private.png"]
