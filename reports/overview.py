@@ -256,11 +256,11 @@ def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers, copie
     tone = "" if view.copies is None else "fail" if view.copies else good
     found = [Tile("Verified copies", numbers.count(view.copies) if view.copies is not None else "not tested", among, tone)]
     if view.minimum_copies is not None:
-        words = "no number" if math.isinf(view.minimum_copies) else f"{view.minimum_copies:g} or more"
-        surely = "if there were any, with 95\u00a0% probability"
+        words = "none" if math.isinf(view.minimum_copies) else f"{view.minimum_copies:g}+"
+        surely = "had there been any, with 95\u00a0% probability"
         # Whoever reads the tile alone must not take it for every change that a copy can have gone through.
         some = any(fewest is None or fewest > view.minimum_copies for _, fewest in view.sight)
-        found.append(Tile("It would see copies", words, f"{surely}; some changes hide them" if some else surely))
+        found.append(Tile("Copies it would see", words, f"{surely}; some changes hide them" if some else surely))
     for name, label, under in (
         ("membership.black_box.auc", "Membership, images", "0.5 is chance"),
         ("membership.white_box.auc", "Membership, model", "0.5 is chance"),
