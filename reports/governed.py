@@ -9,7 +9,7 @@ from reports.blocks import Block, Cell, Facts, Note, Section, Table
 from reports.flat import flat
 from reports.numbers import ABSENT
 from reports.runfolder import RunFolder, inside, mapping, text
-from reports.wording import metric_title
+from reports.wording import listed, metric_title
 from synguard.errors import SynguardError
 from synguard.governance import envelope
 from synguard.governance.policy import Policy, read_resolved
@@ -44,7 +44,7 @@ def signers(run: RunFolder) -> str:
         return "those whom the policy asks to sign"
     people = ((need.role.replace("-", " "), need.count) for need in policy.approvals)
     roles = [role if count == 1 else f"{role} ({count:,} people)" for role, count in people]
-    return " and ".join(filter(None, (", ".join(roles[:-1]), roles[-1])))
+    return listed(roles, "and")
 
 
 def approval_section(run: RunFolder) -> Section:

@@ -11,7 +11,7 @@ from reports.blocks import Tile
 from reports.checks import CheckFact, MetricFact
 from reports.numbers import Numbers
 from reports.runfolder import RunFolder, mapping, text
-from reports.wording import STANDING_LIMITS, STATE_WORDS, metric_title
+from reports.wording import SPLIT, STANDING_LIMITS, STATE_WORDS, listed, metric_title
 
 __all__ = [
     "Overview",
@@ -38,7 +38,6 @@ _AUDITS = (
     ("labels", "Labels: asked against read"),
     ("fidelity", "Fidelity against real images"),
 )
-_SPLIT = "membership.split.auc"
 _RISKS = ("singling out", "linkability", "inference")
 
 
@@ -89,7 +88,7 @@ def overview(
     accepted = values.get("accepted.images")
     least = values.get("memorisation.minimum_detectable_copies")
     invalid = {c.metric.partition(".")[0] for c in checks if c.status == "invalid"}
-    split = {c.status for c in checks if c.metric == _SPLIT}
+    split = {c.status for c in checks if c.metric == SPLIT}
     told_apart = "invalid" in split or any(m.state == "invalid" and m.name.startswith("membership") for m in metrics)
     return Overview(
         status=status,
@@ -233,16 +232,12 @@ def _power(view: Overview) -> list[str]:
     seen = [words for words, fewest in view.sight if fewest is not None and fewest <= least]
     worse = [(words, fewest) for words, fewest in view.sight if fewest is None or fewest > least]
     number = "a single copy" if least == 1 else f"at least one of {least:g} copies"
-    under = f", if they are {_or(seen)}" if seen else ""
+    under = f", if they are {listed(seen, 'or')}" if seen else ""
     said = [f"{what} audit would have seen {number} with 95\u00a0% probability{under}."]
     if worse:
         names = (f"{words} ({'any number may pass' if fewest is None else f'one of {fewest:g}'})" for words, fewest in worse)
         said.append(f"Other changes it sees less well: {', '.join(names)}.")
     return said
-
-
-def _or(words: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def tiles(metrics: Sequence[MetricFact], view: Overview, numbers: Numbers, copied: int | None = None) -> tuple[Tile, ...]:

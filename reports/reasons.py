@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.checks import CheckFact
+from reports.wording import SPLIT
 
 __all__ = ["Reason", "leading"]
 
 _COPIES = frozenset({"memorisation.exact_copies", "memorisation.verified_copies", "memorisation.near_copy_rate"})
-_SPLIT = "membership.split.auc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def _matter(check: CheckFact, words: Callable[[CheckFact], str]) -> str:
 
 def _first(checks: Sequence[CheckFact]) -> CheckFact:
     """What the others follow from."""
-    return next((check for check in checks if check.metric == _SPLIT), checks[0])
+    return next((check for check in checks if check.metric == SPLIT), checks[0])
 
 
 def _more(count: int) -> str:

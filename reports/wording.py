@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from synguard.metrics.catalogue import CATALOGUE
@@ -14,10 +14,12 @@ __all__ = [
     "MATCHES",
     "NOT_COVERED",
     "SIGNS",
+    "SPLIT",
     "STANDING_LIMITS",
     "STATE_WORDS",
     "STATUS_WORDS",
     "VERDICT_WORDS",
+    "listed",
     "metric_title",
     "probe_title",
     "probe_words",
@@ -157,6 +159,9 @@ _STEP = re.compile(
     r"([a-z]+(?:[ _-](?:h|v|horizontal|vertical|horizontally|vertically|pasted))?)[ _=:-]*(-?[0-9]+(?:\.[0-9]+)?)?"
 )
 
+SPLIT = "membership.split.auc"
+"""The metric that says whether private set and holdout can be told apart without the model."""
+
 NOT_COVERED: Mapping[str, str] = MappingProxyType(
     {
         "autoencoder": "the autoencoder, which was trained on the private images without noise",
@@ -174,6 +179,11 @@ STANDING_LIMITS = (
     "An attack that was not run, or one invented later, may see more than these did.",
     "Looking real is not being private, and a pass is not a legal opinion.",
 )
+
+
+def listed(words: Sequence[str], last: str) -> str:
+    """Words one after the other, with `last` ("and", "or") before the last of several."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def metric_title(name: str, group: str | None = None) -> str:

@@ -144,7 +144,7 @@ def _bound(metric: Metric, spec: MetricSpec, limit: Limit, proof: bool) -> str:
     text = shown(bound, spec.unit)
     if text == shown(limit.value, limit.unit) and bound != limit.value:  # so near that three digits hide the difference
         text = shown(bound, spec.unit, 6)
-    return f", {('lower', 'upper')[side]} {100 * metric.confidence:g} % bound {text}"
+    return f", one-sided {('lower', 'upper')[side]} {100 * metric.confidence:g} % bound {text}"
 
 
 def _too_few(metric: Metric, spec: MetricSpec, limit: Limit) -> str:

@@ -188,7 +188,7 @@ def conclude(
         released=config.release.covers,
         data={
             "private": {"sha256": material.private.digest, "images": len(material.private)},
-            "holdout": {"sha256": material.holdout.digest, "images": material.holdout_images},
+            "holdout": {"sha256": material.holdout.digest, "images": len(material.unseen)},
             "roles": prepared.roles.digest,
             "conditions": material.schema.digest,
             "link": link,
@@ -227,7 +227,7 @@ def _columns(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 def _data_metrics(prepared: Prepared) -> tuple[Metric, ...]:
     material, near = prepared.material, prepared.near_copies
-    overlap, n = material.overlap, material.holdout_images
+    overlap, n = material.overlap, len(material.unseen)
     pairs = len(overlap.same_patient) + len(overlap.same_bytes) + len(overlap.same_pixels)
     return (
         Metric(
@@ -293,7 +293,7 @@ def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:
     return {
         "private_images": len(material.private),
         "private_patients": len(set(material.private.patients.tolist())),
-        "holdout_images": material.holdout_images,
+        "holdout_images": len(material.unseen),
         "roles": {name: len(getattr(prepared.roles, name)) for name in ("calibration", "evaluation", "reference")},
         "overlap": material.overlap.as_json(),
         "near_copies": [asdict(copy) for copy in prepared.near_copies],

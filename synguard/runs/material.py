@@ -43,24 +43,17 @@ class Material:
     private_conditions: pd.DataFrame
     overlap: Overlap
     duplicates: tuple[Duplicate, ...]
-    holdout_images: int
-    """Images in the holdout as it was given."""
+    unseen: ImageSet
+    """The holdout as it was given: real patients too, and none of them may be released."""
     drawn: Drawn | str = NO_CANARIES
     """The canaries of the training, or why there are none. Those left out are no part of `private`."""
     given_private: ImageSet | None = None
     """The private set as it was given, where `private` is a part of it."""
-    given_holdout: ImageSet | None = None
-    """Likewise the holdout."""
 
     @property
     def searched(self) -> ImageSet:
         """What copies are looked for of: every private image, whoever of the patients the training left out."""
         return self.private if self.given_private is None else self.given_private
-
-    @property
-    def unseen(self) -> ImageSet:
-        """Every image of the holdout: real patients too, and none of them may be released."""
-        return self.holdout if self.given_holdout is None else self.given_holdout
 
     @property
     def labels_digest(self) -> str:
@@ -100,9 +93,7 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
     clean = without(holdout, overlap.files)
     if len(clean) == 0:
         raise EvidenceError(f"holdout: found no image that is not in the private set too: {overlap.describe()}")
-    return Material(
-        private, clean, schema, private_conditions, overlap, duplicates(private), len(holdout), given_holdout=holdout
-    )
+    return Material(private, clean, schema, private_conditions, overlap, duplicates(private), unseen=holdout)
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:

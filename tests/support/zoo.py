@@ -152,7 +152,7 @@ def _attempt(way: Way, policy: Policy, ledger: Ledger, run: str, name: str, wind
     pool = np.random.default_rng(7).integers(0, 256, (16, 16, 16, 3), dtype=np.uint8)
     private = _images("private", pool[window : window + 10])
     holdout = _images("holdout", np.random.default_rng(100 + window).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8))
-    return book.attempt(Material(private, holdout, None, None, None, (), len(holdout)))  # type: ignore[arg-type]
+    return book.attempt(Material(private, holdout, None, None, None, (), holdout))  # type: ignore[arg-type]
 
 
 def _images(name: str, pixels: np.ndarray) -> ImageSet:

@@ -187,7 +187,10 @@ ROWS = (
         "fail",
         put(share(RECALL, 0, 1000, "crop-80", ideal=1)),
         {("moved-copies-found", "crop-80"): "fail", ("moved-copies-found", "rotated-10"): "pass"},
-        ("memorisation.planted_recall (crop-80): 0 of 1,000 planted copies, lower 95 % bound 0 %; fails below 50 %",),
+        (
+            "memorisation.planted_recall (crop-80): 0 of 1,000 planted copies, one-sided lower 95 % bound 0 %;"
+            " fails below 50 %",
+        ),
     ),
     Row(
         "audit blind to shrunken copies",
@@ -249,7 +252,7 @@ ROWS = (
             ("black-box-auc", None): "insufficient",
         },
         (
-            "0 of 30 images, upper 95 % bound 9.5 %",
+            "0 of 30 images, one-sided upper 95 % bound 9.5 %",
             "at least 299 images",
             "at least 76 images",
             "at least 181 images a side",

@@ -118,7 +118,7 @@ def test_the_bound_that_proves_a_breach_is_in_the_check(policy, clean_metrics):
     check = next(check for check in decision.checks if check.id == "label-agreement-each-class")
     assert (check.status, check.bound) == ("fail", 0.6)
     assert decision.reasons[0] == (
-        "labels.agreement_share (dx=nevus): 50 % on 1,000 images, upper 95 % bound 60 %; fails below 80 %."
+        "labels.agreement_share (dx=nevus): 50 % on 1,000 images, one-sided upper 95 % bound 60 %; fails below 80 %."
     )
     found["labels.agreement_share", "dx=nevus"] = replace(lost, bounds=(0.4, 0.9))
     check = next(c for c in decide(policy, list(found.values()), released=["images"]).checks if c.group == "dx=nevus")

@@ -50,7 +50,7 @@ def material(private: int, *, holdout: int = 240, seed: int = 1) -> Material:
     drawn = textures(private + holdout, seed, size=SIDE)
     sets = image_set(drawn[:private], "private"), image_set(drawn[private:], "holdout")
     schema = ConditionSchema(())
-    return Material(*sets, schema, schema.parse(sets[0].metadata, "private"), find_overlap(*sets), (), holdout)
+    return Material(*sets, schema, schema.parse(sets[0].metadata, "private"), find_overlap(*sets), (), sets[1])
 
 
 def config(steps: int, every: int, *, seed: int = 0, autoencoder: int = 40, images: int = 60, width: int = 32) -> RunConfig:
@@ -317,9 +317,8 @@ def test_a_split_that_can_be_told_apart_has_no_onset(tmp_path):
 
     given = material(150)
     darker = np.clip(given.holdout.pixels.astype(int) - 40, 0, 255).astype(np.uint8)
-    apart = Material(
-        given.private, image_set(darker, "holdout"), given.schema, given.private_conditions, given.overlap, (), len(darker)
-    )
+    dark = image_set(darker, "holdout")
+    apart = Material(given.private, dark, given.schema, given.private_conditions, given.overlap, (), dark)
     folder = train_generator(config(8, 8, **SHORT), apart, tmp_path / "model", silent)
     found = curve(folder)
     assert found["split"]["state"] == "invalid"

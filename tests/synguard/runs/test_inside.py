@@ -60,7 +60,7 @@ def some(name: str, seed: int, n: int = 24):
 def material() -> Material:
     private, holdout = some("private", 1), some("holdout", 2)
     typed = SCHEMA.parse(private.metadata, "private")
-    return Material(private, holdout, SCHEMA, typed, find_overlap(private, holdout), (), len(holdout))
+    return Material(private, holdout, SCHEMA, typed, find_overlap(private, holdout), (), holdout)
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,7 @@ def test_without_a_ledger_nothing_is_begun(world: Path, tmp_path: Path):
 
 
 def material(private: ImageSet, holdout: ImageSet) -> Material:
-    return Material(private, holdout, None, None, None, (), len(holdout))  # type: ignore[arg-type]
+    return Material(private, holdout, None, None, None, (), holdout)  # type: ignore[arg-type]
 
 
 def as_jpeg(images: ImageSet) -> ImageSet:

@@ -29,7 +29,7 @@ def load(monkeypatch: pytest.MonkeyPatch, folder: Path, private: str, *heads: He
     saved = SimpleNamespace(record={"private": private}, heads=heads)
     monkeypatch.setattr(diagnostic, "load", lambda folder, device: saved)
     schema = ConditionSchema((GRADE, EYE))
-    material = Material(PRIVATE, PRIVATE, schema, pd.DataFrame(), Overlap((), (), (), False), (), 4)
+    material = Material(PRIVATE, PRIVATE, schema, pd.DataFrame(), Overlap((), (), (), False), (), PRIVATE)
     source = DataSource(path="x")
     return _diagnostic(material, RunConfig(private=source, holdout=source), folder, folder, "cpu", silent)
 
