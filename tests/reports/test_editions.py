@@ -486,7 +486,7 @@ def _everywhere(made: Made, hostile: str) -> None:
     made.run["config"]["name"] = hostile
 
 
-@pytest.mark.parametrize("detailed", [False, True])
+@pytest.mark.parametrize("detailed", [pytest.param(False, marks=pytest.mark.system), True])
 def test_a_thousand_flagged_pairs_have_pictures_on_a_page_of_less_than_10_mb(run_folder: RunFolder, detailed: bool) -> None:
     """Those that compress badly are smaller, and still all there."""
     noise = np.random.default_rng(3).integers(0, 256, (64, 256, 256, 3), dtype=np.uint8)

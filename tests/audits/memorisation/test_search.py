@@ -89,6 +89,7 @@ print(json.dumps([(peak - before, points) for peak, points in map(build, (1000, 
 """
 
 
+@pytest.mark.system
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells memory as Linux does")
 def test_the_index_of_many_images_is_built_in_little_memory(tmp_path):
     """4,000 images as floats, with their descriptors, would take 100 MB."""

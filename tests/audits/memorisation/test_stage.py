@@ -248,6 +248,7 @@ def test_twins_in_the_calibration_set_do_not_blind_the_audit():
     assert all(count.found == 10 for count in prepared.planted() if count.transform in CORE)
 
 
+@pytest.mark.system
 def test_other_photographs_of_a_patient_do_not_set_the_thresholds():
     """Where private images stand in for calibration images that are too few."""
     pixels = textures(60, 1)

@@ -109,6 +109,7 @@ def stopping(steps: int, every: int) -> RunConfig:
     return settings.model_copy(update={"generator": generator.model_copy(update={"curve": stop})})
 
 
+@pytest.mark.system
 def test_it_stops_where_memorisation_begins(tmp_path):
     """The model is that of the last checkpoint before, also where the process was killed when it had just decided."""
     given, states = material(40), {}
@@ -141,6 +142,7 @@ def test_it_stops_where_memorisation_begins(tmp_path):
     assert not list((folder / "training").glob("*.safetensors"))
 
 
+@pytest.mark.system
 def test_without_a_checkpoint_before_there_is_none_to_go_back_to(tmp_path):
     with pytest.raises(SynguardError, match=r"found memorisation from the first checkpoint on, expected one before that"):
         train_generator(stopping(240, 120), material(40), tmp_path / "model", silent)
