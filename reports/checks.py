@@ -53,11 +53,11 @@ def metric_facts(run: RunFolder) -> tuple[MetricFact, ...]:
 
 
 def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
-    """All checks of a run, the gravest first, each with its metric's baseline."""
+    """All checks of a run, the gravest first, blockers before others, each with its metric's baseline."""
     order = ("fail", "error", "invalid", "insufficient", "warn", "waived", "pass")
     metrics = {(m.name, m.group): m for m in run.metrics}
     found = []
-    for check in run.decision.checks:
+    for check in sorted(run.decision.checks, key=lambda c: (order.index(c.status), not c.blocker)):
         metric = metrics.get((check.metric, check.group))
         found.append(
             CheckFact(
@@ -76,7 +76,7 @@ def check_facts(run: RunFolder) -> tuple[CheckFact, ...]:
                 reason=with_titles(check.reason),
             )
         )
-    return tuple(sorted(found, key=lambda c: order.index(c.status)))
+    return tuple(found)
 
 
 def checks_table(checks: Sequence[CheckFact], numbers: Numbers) -> Table:

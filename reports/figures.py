@@ -26,7 +26,7 @@ __all__ = ["confusion", "distances", "p_values", "power", "quarantine", "roc"]
 _COLOURS = {"synthetic": "#1d5c87", "holdout": "#6a7079", "planted": "#a84d08"}
 _STACKS = (
     ("accepted", "accepted", "#1d5c87"),
-    ("refused_copies", "refused: copy", "#a3201b"),
+    ("refused_copies", "refused: copy or sheet", "#a3201b"),
     ("refused_labels", "refused: label", "#a84d08"),
 )
 _LONGEST = 48

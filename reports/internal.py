@@ -33,6 +33,7 @@ from reports.reasons import Reason, leading
 from reports.runfolder import RunFolder, flag, ledger_head, mapping, rows, text, whole
 from reports.samples import sample_section
 from reports.study import study_section
+from reports.wording import with_titles
 from synguard.results import Decision
 
 __all__ = ["InternalView", "build"]
@@ -108,7 +109,7 @@ def build(run: RunFolder) -> InternalView:
 
 
 def _as_decided(decision: Decision) -> tuple[Reason, ...]:
-    return tuple(Reason(decision.status, reason) for reason in decision.reasons)
+    return tuple(Reason(decision.status, with_titles(reason)) for reason in decision.reasons)
 
 
 def _stamp(run: RunFolder) -> tuple[tuple[str, str], ...]:

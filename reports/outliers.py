@@ -37,7 +37,15 @@ def _classes(run: RunFolder, images: pd.DataFrame) -> Block:
         return Note("There are no classes: the release has no attribute with a few levels.")
     name, values = column.removeprefix("condition."), images[column].astype(str)
     body = [_class(level, images[values == level]) for level in levels_of(name, images[column], attributes)]
-    header = ("Level", "Examined", "Accepted", "Refused as copies", "Refused for labels", "Score: median", "Score: highest")
+    header = (
+        "Level",
+        "Examined",
+        "Accepted",
+        "Refused: copies, sheets",
+        "Refused: labels",
+        "Score: median",
+        "Score: highest",
+    )
     return Table(f"Candidates by {name}.", header, tuple(body), right=(1, 2, 3, 4, 5, 6))
 
 

@@ -25,7 +25,7 @@ def leading(checks: Sequence[CheckFact], words: Callable[[CheckFact], str]) -> t
     """One line for each matter that is open, of `checks` with the gravest first; `words` says a check's own sentence.
 
     Checks of one status are one matter where they are about the same images, spoilt by one unfit split, or said in the same
-    words. How many further checks say the same is told with it.
+    words. How many further checks are about the same is told with it.
     """
     matters: dict[tuple[str, str], list[CheckFact]] = {}
     for check in checks:
@@ -48,4 +48,4 @@ def _first(checks: Sequence[CheckFact]) -> CheckFact:
 
 
 def _more(count: int) -> str:
-    return "" if not count else f" {count} further {'check says' if count == 1 else 'checks say'} the same."
+    return "" if not count else f" {count} further {'check is' if count == 1 else 'checks are'} about the same."

@@ -1,4 +1,4 @@
-"""Exact copies: the same file, or the same decoded pixels, also mirrored or turned by quarters. Needs no holdout."""
+"""Exact copies: the same file, or the same decoded pixels, also mirrored or turned by quarters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def canonical_digest(image: NDArray[np.uint8]) -> bytes:
 
 
 class ExactLookup:
-    """Which private image a candidate is an exact copy of."""
+    """Which image of a set, private or holdout, a candidate is an exact copy of."""
 
     def __init__(self, sha256: Sequence[str], pixels: NDArray[np.uint8]) -> None:
         self.groups = [canonical_digest(image) for image in pixels]
@@ -27,7 +27,7 @@ class ExactLookup:
         self._pixels = {digest: row for row, digest in reversed(list(enumerate(self.groups)))}
 
     def find(self, sha256: Sequence[str], pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Row of the private image that each candidate is an exact copy of, or -1."""
+        """Row of the image that each candidate is an exact copy of, or -1."""
         rows = []
         for digest, image in zip(sha256, pixels, strict=True):
             row = self._files.get(digest)

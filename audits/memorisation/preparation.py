@@ -59,6 +59,7 @@ def prepare(
     classes: NDArray[np.str_] | None = None,
     progress: Progress | None = None,
     experts: tuple[Expert, ...] = (),
+    members: NDArray[np.int64] | None = None,
 ) -> PreparedMemorisation:
     """Indexes the private set, calibrates on unseen images, and plants copies; or loads all that from `folder`.
 
@@ -66,7 +67,8 @@ def prepare(
     without it, the calibration images are. `classes` holds one label per private image, "" for none: p-values are drawn by
     the class of the private image that is matched, where that has enough calibration images. The folder does not depend
     on them, since it records which private image each calibration image matches.
-    `experts` are those that `config` names, loaded.
+    `experts` are those that `config` names, loaded. `members` are the rows of the private images that the model learned
+    from, by default all: the batch excess is about them.
     Raises `IntegrityError` where `folder` holds an index of other images, another encoder, another configuration or seed,
     or one that was altered or no longer sees its planted copies; `EvidenceError` where the private set is empty.
     """
@@ -85,7 +87,7 @@ def prepare(
         stored = open_index(folder, identity, key)
         timer("load")
         try:
-            restored = _restore(private, calibration, against, stored, exact, config, seed, timer, experts)
+            restored = _restore(private, calibration, against, stored, exact, config, seed, timer, experts, members)
             restored.check_sight(folder)
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(
@@ -96,7 +98,7 @@ def prepare(
     sets = (private, calibration, against)
     with ExitStack() as stack:
         made = None if folder is None else stack.enter_context(IndexWriter(folder, identity, key))
-        prepared = _build(*sets, exact, config, seed, timer, report, made, experts)
+        prepared = _build(*sets, exact, config, seed, timer, report, made, experts, members)
         if made is not None:
             for name, array in prepared.matcher.search.arrays():
                 made.add(name, array)
@@ -122,6 +124,7 @@ def _build(
     report: Progress,
     made: IndexWriter | None,
     experts: tuple[Expert, ...],
+    members: NDArray[np.int64] | None,
 ) -> PreparedMemorisation:
     """Everything anew; the large arrays go into the folder that is being made, or into files without a name."""
     originals, unseen = PictureStore(private.pixels), PictureStore(calibration.pixels)
@@ -165,7 +168,7 @@ def _build(
         )
         for i in calibrated.natural
     )
-    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(others) else None
+    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed, members) if len(others) else None
     prepared = PreparedMemorisation(
         private,
         matcher,
@@ -246,6 +249,7 @@ def _restore(
     seed: int,
     timer: Timer,
     experts: tuple[Expert, ...],
+    members: NDArray[np.int64] | None,
 ) -> PreparedMemorisation:
     record = stored.record
     search = Search.restore(stored, record["search"])
@@ -262,7 +266,7 @@ def _restore(
     for name in ("near", "verified"):
         made[name] = math.inf if made[name] is None else float(made[name])
     others = PictureStore(against.pixels)
-    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed) if len(against) else None
+    proximity = Proximity.build(search.coarse, search.windows_bank, others, seed, members) if len(against) else None
     timer("load")
     return PreparedMemorisation(
         private,

@@ -34,12 +34,22 @@ class Proximity:
     private_rows: NDArray[np.int64]
 
     @staticmethod
-    def build(encoder: Encoder, private: Rows | NDArray[np.float32], holdout: PictureStore | Tensor, seed: int) -> Proximity:
-        """From the private bank (n, windows, d) and comparison images, a chunk of either in memory at a time."""
+    def build(
+        encoder: Encoder,
+        private: Rows | NDArray[np.float32],
+        holdout: PictureStore | Tensor,
+        seed: int,
+        members: NDArray[np.int64] | None = None,
+    ) -> Proximity:
+        """From the private bank (n, windows, d) and comparison images, a chunk of either in memory at a time.
+
+        Private images are drawn from `members`, by default all: one that the model never saw is no nearer than the holdout.
+        """
         private = as_rows(private)
+        known = np.arange(len(private)) if members is None else members
         rng = np.random.default_rng([seed, 0x9A1])
-        n = min(len(private), len(holdout))
-        mine = np.sort(rng.permutation(len(private))[:n])
+        n = min(len(known), len(holdout))
+        mine = np.sort(known[rng.permutation(len(known))[:n]])
         theirs = np.sort(rng.permutation(len(holdout))[:n])
         # Both sides rounded alike, or one would be the nearer by it; in memory, a few hundred bytes an image.
         sides = [np.empty((n, 1, private.shape[2]), private.dtype) for _ in range(2)]

@@ -24,7 +24,7 @@ def quarantine(facts: Sequence[BatchFact], numbers: Numbers) -> Section:
     examined = sum(b.examined for b in facts)
     kinds = (
         ("Accepted", sum(b.accepted for b in facts)),
-        ("Refused as copies", sum(b.refused_copies for b in facts)),
+        ("Refused as copies or sheets", sum(b.refused_copies for b in facts)),
         ("Refused for their labels", sum(b.refused_labels for b in facts)),
     )
     table = Table(

@@ -562,7 +562,7 @@ SPECS = (
         "lower",
         "synguard",
         "Share of the candidates that a stage sent to quarantine or people took out.",
-        groups="none: all together; `copies`; `labels`; `by hand` where people took images out",
+        groups="none: all together; `copies`; `labels`; `sheets`, `by hand` where there are any",
     ),
     _value(
         "accepted.images",

@@ -135,7 +135,7 @@ def _claim(out: Path, identity: dict[str, Any]) -> None:
         return
     # A process killed before the record was in place leaves the text, the record under another name, or nothing.
     parts = list(out.glob(f".{record.name}.*.part"))
-    if out.exists() and set(out.iterdir()) - {unaudited, *parts}:
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {unaudited, *parts}):
         raise InputError.of(out, "something else", "a new folder, or candidates to go on with")
     for part in parts:
         part.unlink()

@@ -253,8 +253,9 @@ def _data_metrics(prepared: Prepared) -> tuple[Metric, ...]:
 def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[Metric, ...]:
     n = len(rows)
     reasons = rows["reason"].fillna("")
-    by_labels, by_hand = (int(reasons.str.startswith(how).sum()) for how in ("label", BY_HAND))
-    copies = int((reasons != "").sum()) - by_labels - by_hand
+    by_labels, by_hand, copies = (int(reasons.str.startswith(how).sum()) for how in ("label", BY_HAND, "copy"))
+    refused = int((reasons != "").sum())
+    sheets = refused - by_labels - by_hand - copies
     accepted = int(rows["accepted"].sum())
     note = f"stopped by the circuit breaker after {n} candidates, {config.release.images} were asked for" if tripped else ""
     rates = tuple(
@@ -270,10 +271,10 @@ def _run_metrics(rows: pd.DataFrame, config: RunConfig, tripped: bool) -> tuple[
             state="measured" if n else "insufficient",
         )
         for group, count in (
-            (None, by_labels + copies + by_hand),
+            (None, refused),
             ("labels", by_labels),
             ("copies", copies),
-            *(((BY_HAND, by_hand),) if by_hand else ()),
+            *((group, count) for group, count in (("sheets", sheets), (BY_HAND, by_hand)) if count),
         )
     )
     done = Metric(
@@ -292,6 +293,7 @@ def _data_evidence(prepared: Prepared, link: str) -> dict[str, Any]:
     material = prepared.material
     return {
         "private_images": len(material.private),
+        "searched_images": len(material.searched),
         "private_patients": len(set(material.private.patients.tolist())),
         "holdout_images": len(material.unseen),
         "roles": {name: len(getattr(prepared.roles, name)) for name in ("calibration", "evaluation", "reference")},

@@ -37,6 +37,7 @@ __all__ = [
 
 UNVERIFIED = "link unverified"
 _OTHER = "the model was trained on other photographs"
+_PART = "the model was trained on a part of a private set, and which part is not known"
 
 
 def device_of(config: RunConfig) -> str:
@@ -200,8 +201,11 @@ def link_of(folder: Path, material: Material) -> str:
         card = json.loads((folder / "model_card.json").read_text())
         training = card["training"]
         digest, photographs = training["private_digest"], training.get("private_photographs")
+        canaries = training.get("canaries")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{UNVERIFIED}: the model does not say what it was trained on"
+    if canaries is not None and isinstance(material.drawn, str):
+        return f"{_PART}: {material.drawn}"
     if photographs not in (None, material.private.photographs):
         return f"{_OTHER} than the private set that was given, as its card says"
     if photographs is None and digest != material.private.digest:
@@ -213,8 +217,11 @@ def require_link(config: RunConfig, model: object, link: str) -> None:
     """EvidenceError where a model's own card says that it was trained on other photographs than the private set.
 
     Nobody would look for copies of those that are missing there, and white-box probes would find no member, since none ever
-    was one. Likewise where a model that is to be released does not say what it was trained on.
+    was one. Likewise where it is not known whom of them its canaries left out, who would count as members too, and where a
+    model that is to be released does not say what it was trained on.
     """
+    if link.startswith(_PART):
+        raise EvidenceError(f"{link}: expected the folder of the training, and the private set as it was then")
     if link.startswith(_OTHER):
         raise EvidenceError(f"{link}: expected the set that it was trained on, with every photograph of it")
     if "model" in config.release.covers and isinstance(model, Denoiser) and link.startswith(UNVERIFIED):

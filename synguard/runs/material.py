@@ -56,6 +56,11 @@ class Material:
         return self.private if self.given_private is None else self.given_private
 
     @property
+    def members(self) -> NDArray[np.int64]:
+        """Rows of `searched` that the training learned from: those of `private`."""
+        return np.flatnonzero(np.isin(self.searched.files, self.private.files))
+
+    @property
     def labels_digest(self) -> str:
         """sha256 of the typed conditions of all real images, which the digests of the sets leave out."""
         return labels_digest(self.private_conditions, self.conditions_of(self.holdout))

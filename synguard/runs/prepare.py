@@ -119,6 +119,7 @@ def prepare_memorisation(
         classes=material.searched_classes,
         progress=progress,
         experts=experts,
+        members=material.members,
     )
     recorded = read_note(index, HOLDOUT_NOTE, key)
     if recorded is not None:

@@ -27,7 +27,7 @@ def test_the_same_copies_are_told_once_and_other_failures_apart():
         check("memorisation.near_copy_rate", "warn", "0.5 %."),
     )
     assert found == (
-        Reason("fail", "15 exact. 2 further checks say the same."),
+        Reason("fail", "15 exact. 2 further checks are about the same."),
         Reason("fail", "0.9."),
         Reason("warn", "0.5 %."),
     )
@@ -39,9 +39,9 @@ def test_an_unfit_split_is_told_before_what_it_spoils():
         check("membership.split.auc", "invalid", "told apart."),
         check("data.overlap_pairs", "invalid", "overlap."),
     )
-    assert found == (Reason("invalid", "told apart. 1 further check says the same."), Reason("invalid", "overlap."))
+    assert found == (Reason("invalid", "told apart. 1 further check is about the same."), Reason("invalid", "overlap."))
 
 
 def test_one_sentence_is_said_once():
     found = said(check("labels.agreement", "insufficient", "too few.", "a"), check("labels.b", "insufficient", "too few."))
-    assert found == (Reason("insufficient", "too few. 1 further check says the same."),)
+    assert found == (Reason("insufficient", "too few. 1 further check is about the same."),)

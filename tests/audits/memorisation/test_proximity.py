@@ -36,6 +36,19 @@ def test_copies_are_nearer_to_their_side(proximity):
     assert (nearest >= 60).all()
 
 
+def test_private_images_that_the_model_never_saw_are_not_on_the_private_side():
+    """Where a training left canaries out: a model that repeats all that it saw is told by half of the set alone."""
+    private, holdout = (working_pictures(textures(n, seed)).grey for n, seed in ((90, 1), (60, 2)))
+    encoder = fit_encoder(COARSE, torch.cat([private, holdout]), 0)
+    members = np.arange(0, 90, 2)
+    halved = Proximity.build(encoder, encoder.bank(private), holdout, 0, members)
+    assert halved.private.images == halved.holdout.images == 45
+    assert halved.private_rows.tolist() == members.tolist()
+    closer, nearest = halved.compare(private[members])
+    assert closer.mean() == 1
+    assert nearest.tolist() == list(range(45))
+
+
 def test_one_image_seen_many_times_is_one_piece_of_evidence():
     closer = np.concatenate([np.ones(50), np.tile([0.0, 1.0], 25)])
     spread, _ = share_interval(closer, np.arange(100), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -15,10 +16,10 @@ from audits.epsilon import Spent
 from synguard.commands.main import main
 from synguard.data.canaries import Canaries
 from synguard.data.phantom import write_phantoms
-from synguard.errors import InputError, IntegrityError
+from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.runs.canaries import coins_of, draw_for, spent_by, with_canaries
 from synguard.runs.configuration import load_config
-from synguard.runs.generator import link_of, train_only
+from synguard.runs.generator import link_of, require_link, train_only
 from synguard.runs.material import NO_CANARIES, read_material
 from synguard.runs.progress import silent
 
@@ -85,9 +86,20 @@ def test_the_audit_sees_the_private_set_as_the_training_saw_it(trained, material
     assert set(coins.put_in.patients) <= set(seen.private.patients)
     assert not set(coins.left_out.patients) & set(seen.private.patients)
     assert "names this private set" in link_of(trained, seen)
-    assert link_of(trained, material).startswith("the model was trained on other photographs")
     # Whoever of the patients was left out is no member, and must not be released either.
     assert seen.searched is material.private
+    assert seen.searched.take(seen.members).files == seen.private.files
+    assert material.members.tolist() == list(range(len(material.private)))
+
+
+def test_a_model_whose_coins_are_missing_is_not_audited(world, trained, material, tmp_path):
+    """Those whom they left out would count as members, and make the model look as if it had learned nothing."""
+    assert link_of(trained, material).startswith("the model was trained on a part of a private set")
+    shutil.copytree(trained, tmp_path / "model", ignore=shutil.ignore_patterns("canaries.json"))
+    config = load_config(world / "synguard.yaml")
+    link = link_of(tmp_path / "model", with_canaries(material, coins_of(tmp_path / "model", material.private)))
+    with pytest.raises(EvidenceError, match="their coins is not in the model's folder: expected the folder of the training"):
+        require_link(config, None, link)
 
 
 def test_without_coins_it_says_why(trained, material, tmp_path):

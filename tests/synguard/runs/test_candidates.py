@@ -139,6 +139,9 @@ def test_another_work_is_not_gone_on_with(world, folder, tmp_path):
         generated(world, folder)
     with pytest.raises(InputError, match="candidates of another configuration or model"):
         generated(world, folder, "parquet", resume=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="found something else, expected a new folder"):
+        generated(world, tmp_path / "file", resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="found something else, expected a new folder"):

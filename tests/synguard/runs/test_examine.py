@@ -12,6 +12,7 @@ import pytest
 from audits.memorisation import prepare
 from audits.memorisation.exact import ExactLookup
 from synguard.config import MemorisationConfig
+from synguard.runs.conclude import _run_metrics
 from synguard.runs.engine import Batch
 from synguard.runs.examine import examine_batch
 from synguard.runs.plan import Attempt
@@ -68,6 +69,13 @@ def test_real_photographs_and_sheets_go_into_quarantine(prepared: Any):
     assert rows["accepted"].tolist() == [True] * len(CLEAN) + [False] * len(BAD)
     assert rows["reason"].tolist() == [""] * len(CLEAN) + REASONS
     assert rows["memorisation.holdout_copy"].tolist() == [False] * (len(CLEAN) + 2) + [True, False]
+
+
+def test_what_was_refused_is_counted_by_its_reason(prepared: Any):
+    rows = examined(prepared, np.concatenate([CLEAN, BAD]), quarantine=True)
+    metrics = _run_metrics(rows, SimpleNamespace(), tripped=False)  # type: ignore[arg-type]
+    found = {metric.group: metric.value for metric in metrics if metric.name == "run.quarantine_rate"}
+    assert found == {None: 0.4, "labels": 0.0, "copies": 0.3, "sheets": 0.1}
 
 
 def test_given_images_count_as_released_whatever_is_found(prepared: Any):
