@@ -146,7 +146,7 @@ def _some(count: int, word: str) -> str:
 def next_step(view: Overview, signers: str = "those whom the policy asks to sign") -> str:
     """What whoever reads the verdict does with it; `signers` are those who may let it out, in words."""
     if view.status in {"pass", "warn"}:
-        return f"Next: {signers} to read the limits of the claim, then to sign off or refuse."
+        return f"Next: read the limits of the claim, then sign off or refuse: {signers}."
     if view.status == "error":
         then = "See why the audit did not finish, and resume it."
     elif view.status == "fail" and view.copies:
