@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,13 +13,14 @@ from typing import Any
 import jinja2
 import yaml
 
-from synguard.errors import InputError
+from synguard.errors import InputError, IntegrityError
 from synguard.governance.content import Labels
+from synguard.governance.files import parse_json
 from synguard.release.croissant import croissant
 from synguard.release.layouts import Layout
 from synguard.release.marks import TOLD
 
-__all__ = ["LICENCES", "PAPERS", "Details", "documents"]
+__all__ = ["LICENCES", "PAPERS", "Details", "documents", "own_words"]
 
 LICENCES = {
     "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
@@ -32,6 +34,9 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 _TEXTS = ("README.md", "DATASHEET.md", "LICENCE.md")
 PAPERS = (*_TEXTS, "croissant.json")
 """Every paper of a release, by its path."""
+_CONTACT = re.compile(r"^Take-down: write to (.*) with the name of the image[.]$", re.MULTILINE)
+_POLICY = re.compile(r"^Audited under policy `([a-z0-9-]{1,80})` ([0-9.]{5,40}), approved by ", re.MULTILINE)
+"""Where the templates have what stands nowhere else; the other words of the publisher stand in the Croissant metadata."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,28 @@ def documents(
     made = {name: f"{text.rstrip()}\n".encode() for name, text in papers.items()}
     metadata = croissant(details.title, details.publisher, LICENCES[details.licence], labels, written, day)
     return made | {"croissant.json": (json.dumps(metadata, indent=1, ensure_ascii=False) + "\n").encode()}
+
+
+def own_words(papers: Mapping[str, bytes], day: date) -> tuple[Details, dict[str, str]]:
+    """What the publisher says in papers of a release of that day, and the policy that they name: what `documents` is given.
+
+    Raises IntegrityError where it cannot be read off them. Whether they say more shows when they are made again.
+    """
+    name = "croissant.json"
+    try:
+        metadata = parse_json(papers[name])
+        publisher = metadata["creator"]["name"]
+        title = metadata["citeAs"].removeprefix(f"{publisher}: ").removesuffix(f" ({day.year})")
+        licence = next(licence for licence, url in LICENCES.items() if url == metadata["license"])
+        name = "LICENCE.md"
+        (contact,) = _CONTACT.findall(papers[name].decode())
+        name = "DATASHEET.md"
+        ((policy, version),) = _POLICY.findall(papers[name].decode())
+        details = Details(title=title, publisher=publisher, contact=contact, licence=licence)
+        details.check()
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, InputError) as error:
+        raise IntegrityError(f"{name}: found another paper than those of a release ({error})") from error
+    return details, {"name": policy, "version": version}
 
 
 def _template(name: str) -> str:

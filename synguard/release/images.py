@@ -8,12 +8,14 @@ A C2PA manifest may be added to it (`c2pa_mark`), and `dicom` writes the same pi
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from synguard.data.decode import LIMITS
 from synguard.errors import IntegrityError
 from synguard.governance.content import Labels
 from synguard.protocols import Images
@@ -30,6 +32,8 @@ _XMP = (
     f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
     "</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
+_RGB = b"\x08\x02\0\0\0"
+"""End of the header: 8 bits, red, green and blue, deflate, filters by row, not interlaced (PNG specification, 11.2.1)."""
 _MARK = _KEYWORD.encode() + b"\0\0\0\0\0" + _XMP.encode()
 
 
@@ -54,11 +58,31 @@ def marked_png(pixels: Images) -> bytes:
 def check_marked(data: bytes, where: str, *, c2pa: bool = False) -> None:
     """Raises IntegrityError unless a PNG file holds the mark, its pixels, a C2PA chunk where asked, and nothing else."""
     chunks = list(_chunks(data, where))
-    others = [kind for kind, _ in chunks if kind != b"IDAT"]
-    wanted = [b"IHDR", *([C2PA_CHUNK] if c2pa else []), b"iTXt", b"IEND"]
-    if others != wanted or (b"iTXt", _MARK) not in chunks:
+    head = [b"IHDR", *([C2PA_CHUNK] if c2pa else []), b"iTXt"]
+    packed = [body for kind, body in chunks if kind == b"IDAT"]
+    kinds = [*head, *[b"IDAT"] * len(packed), b"IEND"]
+    if [kind for kind, _ in chunks] != kinds or chunks[len(head) - 1][1] != _MARK or chunks[-1][1]:
         raise IntegrityError(
             f"{where}: found an image without the mark or with more than it, expected its pixels and marks alone"
+        )
+    _check_pixels(chunks[0][1], b"".join(packed), where)
+
+
+def _check_pixels(header: bytes, packed: bytes, where: str) -> None:
+    """Raises IntegrityError unless the image data are one zlib stream of just as many bytes as the header announces."""
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    if len(header) != 13 or header[8:] != _RGB or not 0 < width * height <= LIMITS.pixels:
+        raise IntegrityError(f"{where}: found a PNG header of another kind, expected one of 8 bit RGB, not interlaced")
+    wanted = height * (1 + 3 * width)
+    stream = zlib.decompressobj()
+    try:
+        found = len(stream.decompress(packed, wanted + 1))
+    except zlib.error as error:
+        raise IntegrityError(f"{where}: found image data that cannot be unpacked ({error}), expected one stream") from error
+    # A stream can be blown up with blocks that hold no pixel.
+    if found != wanted or not stream.eof or stream.unused_data or len(packed) > wanted + wanted // 100 + 1024:
+        raise IntegrityError(
+            f"{where}: found image data of another length, expected one zlib stream of {wanted:,} bytes and nothing after it"
         )
 
 

@@ -15,9 +15,10 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from synguard.errors import IntegrityError
 from synguard.governance.content import Labels
 from synguard.governance.files import parse_json
+from synguard.release.anew import written_anew
 from synguard.release.images import Released
 from synguard.release.marks import C2PA, DICOM, IPTC
 
@@ -37,7 +39,7 @@ SHARD = 5000
 _ASKED, _READ = "asked_", "read_"
 _METADATA = "data/metadata.jsonl"
 _LOAD = 'load_dataset("{}", data_dir="data")'
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, tarfile.TarError, pa.ArrowException)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, tarfile.TarError, pa.ArrowException)
 """What `Layout.read` may trip over in files of a stranger, besides IntegrityError."""
 
 
@@ -56,6 +58,8 @@ class Layout:
     """How its user loads it."""
     marks: tuple[tuple[str, ...], ...] = ((IPTC,), (C2PA, IPTC))
     """The sets of marks that its images can carry."""
+    unchecked: str = ""
+    """What `read` does not hold to what `write` makes."""
 
 
 def tables(labels: Mapping[str, Labels]) -> dict[str, bytes]:
@@ -90,33 +94,54 @@ def _write_folder(root: Path, images: Iterable[Released], suffix: str = "png") -
         for image in images:
             file = f"images/{image.name}.{suffix}"
             (root / "data" / file).write_bytes(image.data)
-            stream.write(json.dumps({"file_name": file, **_flat(image.labels)}, ensure_ascii=False) + "\n")
+            stream.write(_line(file, image.labels))
 
 
 def _read_folder(root: Path, suffix: str = "png") -> Iterator[Released]:
-    for line in (root / _METADATA).read_text(encoding="utf-8").splitlines():
+    data = (root / _METADATA).read_bytes()
+    labels: list[tuple[str, Labels]] = []
+    for line in data.decode().splitlines():
         row = parse_json(line)
         file = row.pop("file_name")
         if re.fullmatch(f"images/{NAME.pattern}[.]{suffix}", file) is None:
             raise IntegrityError(f"{root / _METADATA}: found the file {file!r}, expected images/NAME.{suffix}")
-        yield Released(Path(file).stem, (root / "data" / file).read_bytes(), _labels(row))
+        labels.append((file, _labels(row)))
+    if "".join(_line(file, found) for file, found in labels).encode() != data:
+        raise IntegrityError(f"{root / _METADATA}: found labels in another form, expected lines as synguard writes them")
+    for file, found in labels:
+        yield Released(Path(file).stem, (root / "data" / file).read_bytes(), found)
+
+
+def _line(file: str, labels: Labels) -> str:
+    return json.dumps({"file_name": file, **_flat(labels)}, ensure_ascii=False) + "\n"
 
 
 def _write_parquet(root: Path, images: Iterable[Released]) -> None:
     (root / "data").mkdir()
     rows = list(images)
     flat = [_flat(image.labels) for image in rows]
-    columns = {name: pa.array([row.get(name) for row in flat]) for name in sorted({name for row in flat for name in row})}
-    schema = pa.schema([_IMAGE, *(pa.field(name, values.type) for name, values in columns.items())])
-    schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": _features(schema)}})})
+    names = {name for row in flat for name in row}
+    schema = _schema({name: pa.array([row.get(name) for row in flat]).type for name in names})
     for number, start in enumerate(range(0, len(rows), SHARD)):
-        chosen = rows[start : start + SHARD]
-        files = pa.array([{"bytes": image.data, "path": f"{image.name}.png"} for image in chosen], type=_IMAGE.type)
-        values = [column.slice(start, len(chosen)) for column in columns.values()]
-        pq.write_table(pa.Table.from_arrays([files, *values], schema=schema), root / "data" / f"train-{number:05d}.parquet")
+        _put(rows[start : start + SHARD], schema, root / "data" / f"train-{number:05d}.parquet")
+
+
+def _schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
+    schema = pa.schema([_IMAGE, *(pa.field(name, types[name]) for name in sorted(types))])
+    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": _features(schema)}})})
+
+
+def _put(images: Sequence[Released], schema: pa.Schema, where: Path | RawIOBase) -> None:
+    flat = [_flat(image.labels) for image in images]
+    files = pa.array([{"bytes": image.data, "path": f"{image.name}.png"} for image in images], type=_IMAGE.type)
+    labels = [pa.array([row.get(field.name) for row in flat], type=field.type) for field in list(schema)[1:]]
+    pq.write_table(pa.Table.from_arrays([files, *labels], schema=schema), where)
 
 
 _IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+_WRITER = f"parquet-cpp-arrow version {pa.cpp_version}"
+_ROOM = 16 * 1024
+"""Bytes that another version of the library may need more for the same rows: measured, 2.5 KiB (16.1 against 26.0)."""
 _DTYPES = {pa.null(): "null", pa.bool_(): "bool", pa.int64(): "int64", pa.float64(): "float64", pa.string(): "string"}
 
 
@@ -128,10 +153,52 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
 
 def _read_parquet(root: Path) -> Iterator[Released]:
     for path in sorted((root / "data").glob("*.parquet")):
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=64):
-            for row in batch.to_pylist():
-                image = row.pop("image")
-                yield Released(Path(image["path"]).stem, image["bytes"], _labels(row))
+        file = pq.ParquetFile(path)
+        _check_columns(file, path)
+        images = list(_rows(file, path))
+        anew = written_anew(path, partial(_put, images, file.schema_arrow))
+        room = 0 if file.metadata.created_by == _WRITER else _ROOM
+        if not anew.same and (not room or path.stat().st_size > anew.size + room):
+            raise IntegrityError(
+                f"{path}: found {path.stat().st_size:,} bytes, expected the {anew.size:,} that its images and labels make"
+            )
+        yield from images
+
+
+def _check_columns(file: pq.ParquetFile, path: Path) -> None:
+    """Before a row is read. Raises IntegrityError where the file has other columns or says more of them than ours do."""
+    schema, about = file.schema_arrow, file.metadata
+    types = {field.name: field.type for field in schema if field.name != "image"}
+    _labels(types)
+    strange = [str(kind) for kind in types.values() if kind not in _DTYPES]
+    if strange:
+        raise IntegrityError(f"{path}: found a column of {strange[0]}, expected text, numbers and truth values")
+    wanted = _schema(types)
+    if not schema.equals(wanted, check_metadata=True):
+        raise IntegrityError(f"{path}: found other columns than synguard writes, expected image and labels alone")
+    if set(about.metadata) != {b"ARROW:schema", *wanted.metadata}:
+        raise IntegrityError(f"{path}: found {sorted(about.metadata)} said of the file, expected what synguard writes there")
+    parts = [about.row_group(i) for i in range(about.num_row_groups)]
+    packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
+    if about.num_rows > SHARD or len(parts) > 1 or packed - {"SNAPPY"}:
+        raise IntegrityError(
+            f"{path}: found {about.num_rows:,} rows in {len(parts)} groups, packed by {', '.join(sorted(packed))}, "
+            f"expected at most {SHARD:,} in one group, by SNAPPY"
+        )
+
+
+def _rows(file: pq.ParquetFile, path: Path) -> Iterator[Released]:
+    room = 4 * path.stat().st_size + 2**26  # a value that stands once in the file can be that of every row
+    for batch in file.iter_batches(batch_size=1):
+        for row in batch.to_pylist():
+            image = row.pop("image")
+            found = Released(Path(image["path"]).stem, image["bytes"], _labels(row))
+            if image["path"] != f"{found.name}.png":
+                raise IntegrityError(f"{path}: found the file name {image['path']!r}, expected NAME.png")
+            room -= len(found.data)
+            if room < 0:
+                raise IntegrityError(f"{path}: found images far larger than the file, expected about its size")
+            yield found
 
 
 def _write_tars(root: Path, images: Iterable[Released]) -> None:
@@ -139,14 +206,18 @@ def _write_tars(root: Path, images: Iterable[Released]) -> None:
     rest = iter(images)
     number = 0
     while chosen := list(islice(rest, SHARD)):
-        samples = ((image.name, json.dumps(_flat(image.labels), ensure_ascii=False), image.data) for image in chosen)
-        write_tar(root / "data" / f"{number:05d}.tar", samples)
+        write_tar(root / "data" / f"{number:05d}.tar", map(_sample, chosen))
         number += 1
 
 
 def write_tar(path: Path, samples: Iterable[tuple[str, str, bytes]]) -> None:
     """One shard of WebDataset: NAME.json and NAME.png of each sample, the same bytes wherever it is written."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with path.open("wb") as stream:
+        _put_tar(samples, stream)
+
+
+def _put_tar(samples: Iterable[tuple[str, str, bytes]], stream: IO[bytes] | RawIOBase) -> None:
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, about, png in samples:
             for suffix, data in ((".json", about.encode()), (".png", png)):
                 member = tarfile.TarInfo(name + suffix)  # no time, owner or mode of this machine
@@ -154,20 +225,36 @@ def write_tar(path: Path, samples: Iterable[tuple[str, str, bytes]]) -> None:
                 tar.addfile(member, io.BytesIO(data))
 
 
+def _sample(image: Released) -> tuple[str, str, bytes]:
+    return image.name, json.dumps(_flat(image.labels), ensure_ascii=False), image.data
+
+
 def _read_tars(root: Path) -> Iterator[Released]:
     for path in sorted((root / "data").glob("*.tar")):
-        with tarfile.open(path, "r:") as tar:
-            members = list(tar)
-            held = {member.name: tar.extractfile(member) for member in members}
-            if len(held) != len(members):
-                raise IntegrityError(f"{path}: found a name twice, expected each image once")
-            for name in sorted(name.removesuffix(".png") for name in held if name.endswith(".png")):
-                labels, image = held.pop(f"{name}.json", None), held.pop(f"{name}.png")
-                if labels is None or image is None:
-                    raise IntegrityError(f"{path}: found {name} without labels or image, expected both")
-                yield Released(name, image.read(), _labels(parse_json(labels.read())))
-            if held:
-                raise IntegrityError(f"{path}: found {sorted(held)[0]}, expected images and their labels only")
+        anew = written_anew(path, partial(_put_tar, map(_sample, _members(path))))
+        if not anew.same:
+            raise IntegrityError(
+                f"{path}: found {path.stat().st_size:,} bytes, expected the {anew.size:,} that its images and labels make"
+            )
+        yield from _members(path)
+
+
+def _members(path: Path) -> Iterator[Released]:
+    with tarfile.open(path, "r:") as tar:
+        members = list(tar)
+        strange = [member.name for member in members if not member.isreg() or member.issparse()]
+        if strange:
+            raise IntegrityError(f"{path}: found {strange[0]!r}, which is no plain file, expected images and their labels")
+        held = {member.name: tar.extractfile(member) for member in members}
+        if len(held) != len(members):
+            raise IntegrityError(f"{path}: found a name twice, expected each image once")
+        for name in sorted(name.removesuffix(".png") for name in held if name.endswith(".png")):
+            labels, image = held.pop(f"{name}.json", None), held.pop(f"{name}.png")
+            if labels is None or image is None:
+                raise IntegrityError(f"{path}: found {name} without labels or image, expected both")
+            yield Released(name, image.read(), _labels(parse_json(labels.read())))
+        if held:
+            raise IntegrityError(f"{path}: found {sorted(held)[0]}, expected images and their labels only")
 
 
 def _folder_files(_: int, names: Sequence[str], suffix: str = "png") -> list[str]:
@@ -201,7 +288,15 @@ LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         Layout("imagefolder", _write_folder, _read_folder, _folder_files, "data/**", _LOAD.format("imagefolder")),
-        Layout("parquet", _write_parquet, _read_parquet, _parquet_files, "data/*.parquet", _LOAD.format("parquet")),
+        Layout(
+            "parquet",
+            _write_parquet,
+            _read_parquet,
+            _parquet_files,
+            "data/*.parquet",
+            _LOAD.format("parquet"),
+            unchecked=f"{_ROOM:,} bytes of each Parquet file by another version of pyarrow than the {pa.__version__} here",
+        ),
         Layout("webdataset", _write_tars, _read_tars, _tar_files, "data/*.tar", _LOAD.format("webdataset")),
         Layout(
             "dicom",

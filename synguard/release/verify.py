@@ -2,12 +2,14 @@
 
 What is held together: the publisher's signature covers the manifest, the manifest every other file. The approvals cover
 pixels, labels and public report, which are digested anew from the copy; so not even the publisher can put other images under
-them.
+them. Files and papers are held to what our own writers make of what was read, so that nothing else lies in them either
+(decision 0034).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from synguard.governance.keys.trust import Trust
 from synguard.governance.manifest import Manifest
 from synguard.release.c2pa_mark import check_c2pa
 from synguard.release.dicom import require_pydicom
-from synguard.release.documents import PAPERS
+from synguard.release.documents import PAPERS, documents, own_words
 from synguard.release.layouts import LAYOUTS, NAME, UNREADABLE, tables
 from synguard.release.marks import C2PA, DICOM, TOLD, unmarked
 from synguard.release.statement import ATTESTATIONS, MANIFEST, STATEMENT, Published, read_published
@@ -59,10 +61,11 @@ def verify(folder: Path, trust: Trust, now: datetime) -> Verified:
             f"trust file: found number {trust.serial}, expected {published.trust_serial} or later, as at the release"
         )
     found = _check_files(folder, published)
-    images, signers = _check_images(folder, published, found)
+    labels, signers = _check_images(folder, published, found)
     approved = _check_approvals(folder, published, trust)
+    _check_papers(folder, published, labels)
     return Verified(
-        published, publisher, approved, tuple(_lines(published, publisher, found, images, signers, approved, trust))
+        published, publisher, approved, tuple(_lines(published, publisher, found, len(labels), signers, approved, trust))
     )
 
 
@@ -82,10 +85,10 @@ def _check_files(folder: Path, published: Published) -> Manifest:
     return listed
 
 
-def _check_images(folder: Path, published: Published, listed: Manifest) -> tuple[int, set[str | None]]:
+def _check_images(folder: Path, published: Published, listed: Manifest) -> tuple[dict[str, Labels], set[str | None]]:
     """Pixels and labels of the copy, held against what was approved; the two tables, held against the labels.
 
-    Returns the number of images, and who signed their C2PA manifests: None where no library can tell. A file that belongs to
+    Returns the labels by image, and who signed the C2PA manifests: None where no library can tell. A file that belongs to
     neither images nor tables is refused although the publisher signed it: nobody approved what it shows.
     """
     layout = LAYOUTS.get(published.layout)
@@ -128,7 +131,7 @@ def _check_images(folder: Path, published: Published, listed: Manifest) -> tuple
     for name, data in tables(labels).items():
         if _bytes(folder, name) != data:
             raise IntegrityError(f"{folder / name}: found another table than the labels beside the images make")
-    return len(labels), signers
+    return labels, signers
 
 
 def _check_approvals(folder: Path, published: Published, trust: Trust) -> Standing:
@@ -156,12 +159,35 @@ def _check_approvals(folder: Path, published: Published, trust: Trust) -> Standi
     return approved
 
 
+def _check_papers(folder: Path, published: Published, labels: Mapping[str, Labels]) -> None:
+    """The papers of the copy, held against those that are made again with the publisher's few own words."""
+    papers = {name: _bytes(folder, name) for name in PAPERS}
+    day = published.released.astimezone(UTC).date()
+    try:
+        details, policy = own_words(papers, day)
+    except IntegrityError as error:
+        raise IntegrityError(f"{folder}: {error}") from error
+    made = documents(
+        details,
+        LAYOUTS[published.layout],
+        published.marks,
+        labels,
+        tables(labels),
+        policy=policy,
+        roles=Counter({need.role: need.count for need in published.required}),
+        day=day,
+    )
+    for name, data in made.items():
+        if papers[name] != data:
+            raise IntegrityError(f"{folder / name}: found another paper than `synguard release` writes, expected that one")
+
+
 def _bytes(folder: Path, name: str) -> bytes:
     path = folder / name
     if path.is_symlink() or not path.is_file():
         raise IntegrityError(f"{path}: found no such file, expected that of a release")
-    if path.name.endswith(".dsse.json") and path.stat().st_size > envelope.LARGEST:
-        raise IntegrityError(f"{path}: found a file larger than any statement, expected a signed statement")
+    if (path.name.endswith(".dsse.json") or name in PAPERS) and path.stat().st_size > envelope.LARGEST:
+        raise IntegrityError(f"{path}: found {path.stat().st_size:,} bytes, expected at most {envelope.LARGEST:,}")
     return path.read_bytes()
 
 
@@ -184,7 +210,11 @@ def _lines(
     elif signers:
         yield f"the C2PA manifests are bound to their files and signed by {'; '.join(sorted(filter(None, signers)))}"
         yield "not checked: whether that certificate can be trusted, and whether it has ended or was taken back since"
+    if unchecked := LAYOUTS[published.layout].unchecked:
+        yield f"not checked: {unchecked}; columns, metadata and size are"
     yield "the public report is the one that was approved"
+    yield "the papers say what `synguard release` writes of these images and labels, and nothing else"
+    yield "not checked: what the publisher gave them: title, publisher, contact, licence, name and version of the policy"
     people = ", ".join(f"{item.person} ({item.role})" for item in approved.approvals)
     yield f"approved by {len(approved.approvals)} people, of whom none ran the generator: {people}"
     asked = ", ".join(f"{need.count} x {need.role}" for need in published.required)
