@@ -103,14 +103,15 @@ def own_words(papers: Mapping[str, bytes], day: date) -> tuple[Details, dict[str
         publisher = metadata["creator"]["name"]
         title = metadata["citeAs"].removeprefix(f"{publisher}: ").removesuffix(f" ({day.year})")
         licence = next(licence for licence, url in LICENCES.items() if url == metadata["license"])
-        name = "LICENCE.md"
-        (contact,) = _CONTACT.findall(papers[name].decode())
         name = "DATASHEET.md"
         ((policy, version),) = _POLICY.findall(papers[name].decode())
+        name = "LICENCE.md"
+        (contact,) = _CONTACT.findall(papers[name].decode())
+        name = "croissant.json or LICENCE.md"
         details = Details(title=title, publisher=publisher, contact=contact, licence=licence)
         details.check()
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError, InputError) as error:
-        raise IntegrityError(f"{name}: found another paper than those of a release ({error})") from error
+        raise IntegrityError(f"{name}: found another paper than `synguard release` writes, expected that one") from error
     return details, {"name": policy, "version": version}
 
 

@@ -159,9 +159,7 @@ def _read_parquet(root: Path) -> Iterator[Released]:
         anew = written_anew(path, partial(_put, images, file.schema_arrow))
         room = 0 if file.metadata.created_by == _WRITER else _ROOM
         if not anew.same and (not room or path.stat().st_size > anew.size + room):
-            raise IntegrityError(
-                f"{path}: found {path.stat().st_size:,} bytes, expected the {anew.size:,} that its images and labels make"
-            )
+            raise _other_bytes(path, anew.size)
         yield from images
 
 
@@ -175,9 +173,9 @@ def _check_columns(file: pq.ParquetFile, path: Path) -> None:
         raise IntegrityError(f"{path}: found a column of {strange[0]}, expected text, numbers and truth values")
     wanted = _schema(types)
     if not schema.equals(wanted, check_metadata=True):
-        raise IntegrityError(f"{path}: found other columns than synguard writes, expected image and labels alone")
-    if set(about.metadata) != {b"ARROW:schema", *wanted.metadata}:
-        raise IntegrityError(f"{path}: found {sorted(about.metadata)} said of the file, expected what synguard writes there")
+        raise IntegrityError(f"{path}: found other columns, or more said of them, than expected: image and labels alone")
+    if odd := set(about.metadata) ^ {b"ARROW:schema", *wanted.metadata}:
+        raise IntegrityError(f"{path}: found {min(odd)[:40]!r} more or less said of the file, expected what synguard writes")
     parts = [about.row_group(i) for i in range(about.num_row_groups)]
     packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
     if about.num_rows > SHARD or len(parts) > 1 or packed - {"SNAPPY"}:
@@ -233,9 +231,7 @@ def _read_tars(root: Path) -> Iterator[Released]:
     for path in sorted((root / "data").glob("*.tar")):
         anew = written_anew(path, partial(_put_tar, map(_sample, _members(path))))
         if not anew.same:
-            raise IntegrityError(
-                f"{path}: found {path.stat().st_size:,} bytes, expected the {anew.size:,} that its images and labels make"
-            )
+            raise _other_bytes(path, anew.size)
         yield from _members(path)
 
 
@@ -255,6 +251,13 @@ def _members(path: Path) -> Iterator[Released]:
             yield Released(name, image.read(), _labels(parse_json(labels.read())))
         if held:
             raise IntegrityError(f"{path}: found {sorted(held)[0]}, expected images and their labels only")
+
+
+def _other_bytes(path: Path, expected: int) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: found {path.stat().st_size:,} bytes with more or less in them than images and labels, "
+        f"expected the {expected:,} that these make"
+    )
 
 
 def _folder_files(_: int, names: Sequence[str], suffix: str = "png") -> list[str]:
@@ -295,7 +298,7 @@ LAYOUTS: dict[str, Layout] = {
             _parquet_files,
             "data/*.parquet",
             _LOAD.format("parquet"),
-            unchecked=f"{_ROOM:,} bytes of each Parquet file by another version of pyarrow than the {pa.__version__} here",
+            unchecked=f"up to {_ROOM:,} bytes of a Parquet file that another version of pyarrow than {pa.__version__} wrote",
         ),
         Layout("webdataset", _write_tars, _read_tars, _tar_files, "data/*.tar", _LOAD.format("webdataset")),
         Layout(

@@ -211,7 +211,7 @@ def _lines(
         yield f"the C2PA manifests are bound to their files and signed by {'; '.join(sorted(filter(None, signers)))}"
         yield "not checked: whether that certificate can be trusted, and whether it has ended or was taken back since"
     if unchecked := LAYOUTS[published.layout].unchecked:
-        yield f"not checked: {unchecked}; columns, metadata and size are"
+        yield f"not checked: {unchecked}"
     yield "the public report is the one that was approved"
     yield "the papers say what `synguard release` writes of these images and labels, and nothing else"
     yield "not checked: what the publisher gave them: title, publisher, contact, licence, name and version of the policy"

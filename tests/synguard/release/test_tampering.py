@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 import shutil
 import tarfile
+import zlib
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from synguard.errors import SynguardError
+from synguard.errors import IntegrityError, SynguardError
 from synguard.governance import attestations, manifest
 from synguard.governance.files import canonical, sha256_of
 from synguard.governance.keys.trust import Grant, grant
 from synguard.governance.ledger import Ledger
 from synguard.governance.record import read_run, write_run
 from synguard.governance.sign_off import sign_off, signable
+from synguard.release import layouts
 from synguard.release.make import release
 from synguard.release.statement import publish, read_published
 from synguard.release.verify import covered, verify
@@ -31,6 +37,7 @@ from tests.support.governed import (
     governed_run,
     key,
     recorded,
+    resigned,
     signed_anew,
     trust,
 )
@@ -243,3 +250,182 @@ def test_a_label_twice_in_what_is_signed(tmp_path, ledger):
     manifest.write(manifest.build(run / "accepted"), run / "manifest.json")
     recorded(signed_anew(run), ledger)
     refused(run, ledger, 30, "metadata.jsonl")
+
+
+PHOTOGRAPH = random.Random(7).randbytes(20_000)
+"""What nobody approved, and the publisher puts into a release."""
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def repacked(png: bytes, change) -> bytes:
+    """With another zlib stream as its image data, all in one chunk."""
+    start = png.index(b"IDAT") - 4
+    length = int.from_bytes(png[start : start + 4], "big")
+    return png[:start] + chunk(b"IDAT", change(png[start + 8 : start + 8 + length])) + png[start + 12 + length :]
+
+
+IN_A_PNG = {
+    "the body of the end": lambda png: png[:-12] + chunk(b"IEND", PHOTOGRAPH),
+    "image data after the stream, in its chunk": lambda png: repacked(png, lambda data: data + PHOTOGRAPH),
+    "image data after the stream, in one more": lambda png: png[:-12] + chunk(b"IDAT", PHOTOGRAPH) + png[-12:],
+    "a longer stream": lambda png: repacked(png, lambda data: zlib.compress(zlib.decompress(data) + PHOTOGRAPH)),
+    "a longer header": lambda png: png[:8] + chunk(b"IHDR", png[16:29] + PHOTOGRAPH) + png[33:],
+    "blocks without a pixel": lambda png: repacked(png, lambda data: data[:2] + b"\0\0\0\xff\xff" * 4000 + data[2:]),
+    "a stream without its end": lambda png: repacked(png, lambda data: data[:-4]),
+    "data that are no stream": lambda png: repacked(png, lambda _: PHOTOGRAPH),
+    "a chunk before the pixels": lambda png: png[:33] + chunk(b"IDAT", b"") + png[33:],
+}
+
+
+IN_LINES = {
+    "blanks": lambda data: data.replace(b"{", b"{" + b" \t" * 9000, 1),
+    "digits": lambda data: data.replace(b".5", b".5" + b"0" * 20 + b"314159", 1),
+    "ends of lines": lambda data: data.replace(b"\n", b"\r\n", 1),
+}
+IN_A_TAR = {
+    "bytes after the end": lambda tar: tar + PHOTOGRAPH,
+    "another record": lambda tar: tar + bytes(10_240),
+    "bytes in the padding of the end": lambda tar: tar[:-2000] + PHOTOGRAPH[:2000],
+    "bytes in the padding of a member": lambda tar: tar[:1000] + PHOTOGRAPH[:24] + tar[1024:],
+    "an owner": lambda tar: members(tar, lambda member: setattr(member, "uname", "patient-4711")),
+    "a time": lambda tar: members(tar, lambda member: setattr(member, "mtime", 4711)),
+    "a further header": lambda tar: members(tar, lambda member: member.pax_headers.update(comment=PHOTOGRAPH.hex())),
+    "blanks in labels": lambda tar: members(tar, blanks=b" \t" * 9000),
+}
+
+
+def members(tar: bytes, change=lambda _: None, blanks: bytes = b"") -> bytes:
+    """The tar written again, with other headers or longer labels."""
+    out = BytesIO()
+    with tarfile.open(fileobj=BytesIO(tar)) as old, tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as new:
+        for member in old:
+            data = old.extractfile(member).read()  # type: ignore[union-attr]
+            data = data.replace(b"{", b"{" + blanks, 1) if member.name.endswith(".json") else data
+            member.size = len(data)
+            change(member)
+            new.addfile(member, BytesIO(data))
+    return out.getvalue()
+
+
+def written(table: pa.Table, **options) -> bytes:
+    out = BytesIO()
+    pq.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def wider(table: pa.Table) -> pa.Table:
+    """A photograph beside bytes and path of each image."""
+    files = table["image"].combine_chunks()
+    parts = {"bytes": files.field("bytes"), "path": files.field("path"), "more": pa.array([PHOTOGRAPH] * len(files))}
+    image = pa.StructArray.from_arrays(list(parts.values()), list(parts))
+    return table.set_column(0, "image", image).replace_schema_metadata(table.schema.metadata)
+
+
+def noted(table: pa.Table) -> bytes:
+    """Said of the file, and not in the schema that Arrow keeps in it."""
+    out = BytesIO()
+    with pq.ParquetWriter(out, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"note": PHOTOGRAPH.hex()})
+    return out.getvalue()
+
+
+def before_the_footer(data: bytes, more: bytes = PHOTOGRAPH) -> bytes:
+    length = int.from_bytes(data[-8:-4], "little") + 8
+    return data[:-length] + more + data[-length:]
+
+
+def said_of(table: pa.Table, **more: bytes) -> pa.Table:
+    return table.replace_schema_metadata({**table.schema.metadata, **more})
+
+
+IN_PARQUET = {
+    "a further field of the image": lambda table, _: written(wider(table)),
+    "a further column": lambda table, _: written(table.append_column("read_more", pa.array([PHOTOGRAPH] * len(table)))),
+    "a list": lambda table, _: written(table.append_column("read_more", pa.array([[1]] * len(table)))),
+    "metadata": lambda table, _: written(said_of(table, note=PHOTOGRAPH)),
+    "metadata of the file": lambda table, _: noted(table),
+    "other words to datasets": lambda table, _: written(said_of(table, huggingface=base64.b64encode(PHOTOGRAPH))),
+    "several groups": lambda table, _: written(table, row_group_size=1),
+    "another packing": lambda table, _: written(table, compression="zstd"),
+    "bytes before the footer": lambda _, data: before_the_footer(data),
+    "four bytes before the footer": lambda _, data: before_the_footer(data, b"4711"),
+}
+URI = b"\n![eye](data:image/png;base64," + base64.b64encode(PHOTOGRAPH) + b")\n"
+IN_PAPERS = {
+    "README.md": lambda data: data + URI,
+    "DATASHEET.md": lambda data: URI + data,
+    "LICENCE.md": lambda data: data + base64.encodebytes(PHOTOGRAPH),
+    "croissant.json": lambda data: data.replace(b"{", b'{"image": "' + base64.b64encode(PHOTOGRAPH) + b'",', 1),
+}
+LONGER = {
+    "README.md": lambda data: data + b" " * 5 * 2**20,
+    "DATASHEET.md": lambda data: data.replace(b"1.0.0", b"1.0." + b"0" * 9000),
+    "LICENCE.md": lambda data: data.replace(b"write to ", b"write to " + b"x" * 9000),
+    "croissant.json": lambda data: b"[" * 100_000,
+}
+
+
+def hidden(made: Path, path: Path, data: bytes) -> None:
+    """Not found before the publisher signs anew, and then it is."""
+    assert data != path.read_bytes()
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError) as caught:
+        verify(resigned(made), trust(), NOW)
+    assert caught.value.exit_code == 30
+    said = str(caught.value)
+    assert path.stem in said, said
+    assert "found" in said, said
+    assert len(said) < 1000, said
+
+
+@pytest.mark.parametrize("change", IN_A_PNG.values(), ids=IN_A_PNG)
+def test_a_photograph_in_an_image(made, change):
+    path = sorted((made / "data" / "images").iterdir())[0]
+    hidden(made, path, change(path.read_bytes()))
+
+
+@pytest.mark.parametrize("change", IN_LINES.values(), ids=IN_LINES)
+def test_a_photograph_in_the_form_of_the_labels(made, change):
+    path = made / "data" / "metadata.jsonl"
+    hidden(made, path, change(path.read_bytes()))
+
+
+@pytest.mark.parametrize("change", IN_A_TAR.values(), ids=IN_A_TAR)
+def test_a_photograph_in_a_tar(published, tmp_path, change):
+    made = shutil.copytree(published["webdataset"], tmp_path / "release")
+    path = made / "data" / "00000.tar"
+    hidden(made, path, change(path.read_bytes()))
+
+
+@pytest.mark.parametrize("change", IN_PARQUET.values(), ids=IN_PARQUET)
+def test_a_photograph_in_parquet(published, tmp_path, change):
+    made = shutil.copytree(published["parquet"], tmp_path / "release")
+    path = made / "data" / "train-00000.parquet"
+    hidden(made, path, change(pq.read_table(path), path.read_bytes()))
+
+
+def test_parquet_by_another_version_of_its_library(published, tmp_path, monkeypatch):
+    """It may be a little larger, and verify says so; a photograph does not fit."""
+    monkeypatch.setattr(layouts, "_WRITER", "parquet-cpp-arrow version 1.0.0")
+    made = shutil.copytree(published["parquet"], tmp_path / "release")
+    path = made / "data" / "train-00000.parquet"
+    good = path.read_bytes()
+    path.write_bytes(before_the_footer(good, b"another form"))
+    assert "not checked: up to 16,384 bytes of a Parquet file" in "\n".join(verify(resigned(made), trust(), NOW).lines)
+    hidden(made, path, before_the_footer(good))
+
+
+@pytest.mark.parametrize("how", [IN_PAPERS, LONGER], ids=["more", "longer"])
+@pytest.mark.parametrize("name", list(IN_PAPERS))
+def test_a_photograph_in_a_paper(made, name, how):
+    hidden(made, made / name, how[name]((made / name).read_bytes()))
+
+
+def test_what_papers_say_is_the_publishers(made):
+    said = "\n".join(verify(made, trust(), NOW).lines)
+    assert "the papers say what `synguard release` writes" in said
+    assert "not checked: what the publisher gave them: title, publisher, contact, licence" in said
