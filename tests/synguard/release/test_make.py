@@ -179,6 +179,17 @@ def test_details_are_plain_lines(run, tmp_path, change):
     assert left(tmp_path) == []
 
 
+def test_what_the_publisher_says_is_read_off_the_papers_again(run, tmp_path):
+    words = {
+        "title": " Eyes, published by X: Y (2026), synthetic (2026)",
+        "publisher": "X: Y, published by Z",
+        "contact": "\u00e9 with the name of the image. with the name of the image.",
+        "licence": "cc-by-nc-sa-4.0",
+    }
+    release(run, tmp_path / "out", trust(), key("e.moss"), Details(**words), now=NOW)
+    verify(tmp_path / "out", trust(), NOW)
+
+
 def first_image(run: Path) -> Path:
     return sorted((run / "accepted" / "images").iterdir())[0]
 
