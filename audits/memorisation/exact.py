@@ -21,10 +21,12 @@ class ExactLookup:
     """Which image of a set, private or holdout, a candidate is an exact copy of."""
 
     def __init__(self, sha256: Sequence[str], pixels: NDArray[np.uint8]) -> None:
-        self.groups = [canonical_digest(image) for image in pixels]
+        views = [canonical_digest(image) for image in pixels]
         # The first image of a group of duplicates stands for all.
         self._files = {digest: row for row, digest in reversed(list(enumerate(sha256)))}
-        self._pixels = {digest: row for row, digest in reversed(list(enumerate(self.groups)))}
+        self._pixels = {digest: row for row, digest in reversed(list(enumerate(views)))}
+        self.groups = [views[self._files[digest]] for digest in sha256]
+        """The same for all that show one picture: duplicates, and several squares of one file."""
 
     def find(self, sha256: Sequence[str], pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Row of the image that each candidate is an exact copy of, or -1."""

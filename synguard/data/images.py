@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-__all__ = ["ImageSet"]
+__all__ = ["ImageSet", "allocate"]
+
+_MAP_FROM = 2**30  # bytes of pixels from which they are kept in a file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,11 +84,13 @@ class ImageSet:
         boxes = None
         if self.boxes is not None or other.boxes is not None:
             boxes = np.concatenate([self._all_boxes, other._all_boxes])
+        pixels = allocate(len(self) + len(other), self.size)
+        pixels[: len(self)], pixels[len(self) :] = self.pixels, other.pixels
         return ImageSet(
             name=name,
             files=(*self.files, *other.files),
             sha256=(*self.sha256, *other.sha256),
-            pixels=np.concatenate([self.pixels, other.pixels]),
+            pixels=pixels,
             patients=np.concatenate([self.patients, other.patients]),
             metadata=pd.concat([self.metadata, other.metadata], ignore_index=True),
             has_patient_ids=self.has_patient_ids and other.has_patient_ids,
@@ -96,3 +101,12 @@ class ImageSet:
     @property
     def _all_boxes(self) -> NDArray[np.float32]:
         return np.full((len(self), 4), np.nan, np.float32) if self.boxes is None else self.boxes
+
+
+def allocate(count: int, size: int) -> NDArray[np.uint8]:
+    """Room for the pixels: memory, or from 1 GiB on a file that vanishes with the process and only its owner can read."""
+    shape = (count, size, size, 3)
+    if count * size * size * 3 < _MAP_FROM:
+        return np.empty(shape, dtype=np.uint8)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

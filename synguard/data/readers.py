@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -28,8 +27,9 @@ from synguard.data._store import LocalStore, RemoteStore, Store, is_url, safe_na
 from synguard.data._strays import refuse_strays
 from synguard.data._tables import TABLE_SUFFIXES, parse_table
 from synguard.data.decode import IMAGE_SUFFIXES, LIMITS, decode_native, image_format, native_side, square
-from synguard.data.images import ImageSet
+from synguard.data.images import ImageSet, allocate
 from synguard.data.released import refuse_equal_names, refuse_outsized, refuse_transparent, refuse_unexamined
+from synguard.data.squares import Squares, further_squares
 from synguard.errors import InputError, IntegrityError, UnreadableImageError
 from synguard.protocols import Images
 
@@ -41,7 +41,6 @@ Progress = Callable[[int, int], None]
 """Called with the number of images done and the number of all."""
 
 _IMAGE_FORMATS = frozenset({"PNG", "JPEG", "WebP", "TIFF", "DICOM", "GIF"})
-_MAP_FROM = 2**30  # bytes of pixels from which they are kept in a file
 _SOURCES = "an image folder, a .csv, .jsonl or .parquet table of paths, or a MedMNIST .npz"
 _LARGEST_TABLE = 64 << 20
 """Bytes of a table that names no images."""
@@ -56,6 +55,7 @@ def read_images(
     skip_unreadable: bool = False,
     released: bool = False,
     progress: Progress | None = None,
+    squares: Squares | None = None,
 ) -> ImageSet:
     """All images of a source, decoded to `size` x `size` RGB; see `decode.decode_image` for how.
 
@@ -72,18 +72,19 @@ def read_images(
     in its picture (`_boxes`); UnreadableImageError naming the first image that cannot be decoded and how many cannot;
     with `skip_unreadable` these are left out and listed in `ImageSet.skipped`. With `released`, pictures that are not
     examined whole count among them; sheets, far larger files and names that would be one are InputErrors (`data.released`).
+    `squares` is given what the centred squares of long pictures leave out; not together with `skip_unreadable`.
     """
     store, file, wanted = _locate(source.path, base or Path.cwd())
     where = f"{store.where}/{file}" if file else store.where
     if file is not None and file.endswith(".npz"):
         if source.box is not None:
             raise InputError.of(f"{where}: box", "a MedMNIST file, which has no boxes", "an image folder or a table")
-        images, sizes = _read_medmnist(store, file, wanted, size, name, released, progress)
+        images, sizes = _read_medmnist(store, file, wanted, size, name, released, progress, squares)
     else:
         table = _folder_table(store) if file is None else _path_table(store, file)
         # Before any image is decoded, so that a cell that is no box is told at once.
         boxes = None if source.box is None else parse_boxes(table, source.box, where)
-        images, sizes = _read_files(store, table, size, name, skip_unreadable, released, progress)
+        images, sizes = _read_files(store, table, size, name, skip_unreadable, released, progress, squares)
         if boxes is not None and source.box is not None:
             images = replace(images, boxes=frame_boxes(boxes, sizes, source.box, where))
     if released:
@@ -214,13 +215,14 @@ def _read_files(
     skip_unreadable: bool,
     released: bool,
     progress: Progress | None,
+    squares: Squares | None,
 ) -> tuple[ImageSet, dict[int, Size]]:
     """The set, and width and height of the pictures by the row of the table that names them."""
     names = [str(value) for value in table["file_name"]]
-    pixels = _allocate(len(names), size)
+    pixels = allocate(len(names), size)
     sizes: dict[int, Size] = {}
 
-    def read(row: int) -> str | UnreadableImageError:
+    def read(row: int) -> tuple[str, tuple[tuple[str, Images], ...]] | UnreadableImageError:
         try:
             data = store.read(names[row], LIMITS.bytes)
             where = f"{store.where}/{names[row]}"
@@ -229,9 +231,10 @@ def _read_files(
                 refuse_transparent(data, where)
                 refuse_unexamined(native, where)
             pixels[row], sizes[row] = square(native, size), (native.shape[1], native.shape[0])
+            further = () if squares is None else further_squares(native, size)
         except UnreadableImageError as error:
             return error
-        return hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(data).hexdigest(), further
 
     digests: list[str] = []
     bad: dict[int, UnreadableImageError] = {}
@@ -239,8 +242,10 @@ def _read_files(
         for row, result in enumerate(_counted(pool.map(read, range(len(names))), len(names), progress)):
             if isinstance(result, UnreadableImageError):
                 bad[row] = result
-            else:
-                digests.append(result)
+                continue
+            if squares is not None:
+                squares.add(len(digests), result[1])
+            digests.append(result[0])
     if bad and (not skip_unreadable or not digests):
         _refuse(list(bad.values()), [names[row] for row in bad])
     good = [row for row in range(len(names)) if row not in bad]
@@ -276,13 +281,20 @@ def _three_channels(image: NDArray[np.uint8]) -> Images:
 
 
 def _read_medmnist(
-    store: Store, file: str, wanted: str, size: int, name: str, released: bool, progress: Progress | None
+    store: Store,
+    file: str,
+    wanted: str,
+    size: int,
+    name: str,
+    released: bool,
+    progress: Progress | None,
+    squares: Squares | None,
 ) -> tuple[ImageSet, dict[int, Size]]:
     where = f"{store.where}/{file}"
     data = store.read(file)
     parts = [read_split(data, split, where) for split in splits(data, wanted, where)]
     total = sum(part.rows for part in parts)
-    pixels = _allocate(total, size)
+    pixels = allocate(total, size)
     digests = []
     sizes: dict[int, Size] = {}
     files = tuple(f"{part.name}/{row}" for part in parts for row in range(part.rows))
@@ -292,6 +304,8 @@ def _read_medmnist(
             refuse_unexamined(native, f"{where}#{files[row]}")
         digests.append(hashlib.sha256(image.tobytes()).hexdigest())
         pixels[row], sizes[row] = square(native, size), (native.shape[1], native.shape[0])
+        if squares is not None:
+            squares.add(row, further_squares(native, size))
     images = ImageSet(
         name=name,
         files=files,
@@ -328,12 +342,3 @@ def _counted(items: Iterable[_Item], total: int, progress: Progress | None) -> I
         yield item
         if progress is not None:
             progress(done, total)
-
-
-def _allocate(count: int, size: int) -> Images:
-    """Room for the pixels: memory, or from 1 GiB on a file that vanishes with the process and only its owner can read."""
-    shape = (count, size, size, 3)
-    if count * size * size * 3 < _MAP_FROM:
-        return np.empty(shape, dtype=np.uint8)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)

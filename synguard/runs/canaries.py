@@ -83,7 +83,7 @@ def with_canaries(material: Material, coins: Canaries | str | None) -> Material:
     return replace(
         material,
         private=private,
-        given_private=full,
+        wider=material.searched,
         private_conditions=material.schema.parse(private.metadata, private.name),
         duplicates=duplicates(private),
         drawn=Drawn(coins.put_in(full), coins.left_out(full), coins.commitment),

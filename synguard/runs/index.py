@@ -15,6 +15,7 @@ from audits.memorisation.sealing import Key
 from synguard.config import AuditConfig, DataSource, MemorisationConfig, RunConfig
 from synguard.data.readers import read_images
 from synguard.data.splits import split_holdout
+from synguard.data.squares import Squares
 from synguard.errors import InputError, IntegrityError
 from synguard.runs.folder import whole_folder
 from synguard.runs.material import check_different_folders, read_material
@@ -177,13 +178,14 @@ def verify_index(
     if holdout is None:
         progress("read private images", 0, 1)
         source = DataSource(path=private, patient=patient, box=box)
-        images = read_images(source, size=side, name="private", base=base)
+        squares = Squares(side)
+        images = squares.beside(read_images(source, size=side, name="private", base=base, squares=squares))
         progress("read private images", 1, 1)
     else:
         config = _config(private, holdout, patient, box, side, seed)
         check_different_folders(config, base, None)
         material = read_material(config, base, progress)
-        images = material.private
+        images = material.searched
     expected = private_identity(images)
     encoders = {"encoders": expected.pop("encoders")}
     parts.append(VerifiedPart("encoders", tuple(differences(index, meta, encoders))))

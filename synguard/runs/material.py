@@ -16,6 +16,7 @@ from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.overlap import Duplicate, Overlap, duplicates, find_overlap
 from synguard.data.readers import read_images
+from synguard.data.squares import Squares
 from synguard.errors import EvidenceError, InputError
 from synguard.runs.progress import Progress
 
@@ -47,13 +48,14 @@ class Material:
     """The holdout as it was given: real patients too, and none of them may be released."""
     drawn: Drawn | str = NO_CANARIES
     """The canaries of the training, or why there are none. Those left out are no part of `private`."""
-    given_private: ImageSet | None = None
-    """The private set as it was given, where `private` is a part of it."""
+    wider: ImageSet | None = None
+    """What copies are looked for of, where it is more than `private`."""
 
     @property
     def searched(self) -> ImageSet:
-        """What copies are looked for of: every private image, whoever of the patients the training left out."""
-        return self.private if self.given_private is None else self.given_private
+        """What copies are looked for of: every private image, whoever of the patients the training left out, and behind them
+        what their centred squares leave out (`data.squares`)."""
+        return self.private if self.wider is None else self.wider
 
     @property
     def members(self) -> NDArray[np.int64]:
@@ -89,7 +91,8 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
     for one, other in (("private", config.holdout), ("holdout", config.private)):
         if other.patient is not None and getattr(config, one).patient is None:
             raise InputError.of(f"{one}.patient", "nothing", "a metadata column with the patient id, as the other set has")
-    private = _read(config, config.private, "private", base, progress, skip_unreadable=False)
+    squares = Squares(config.image_size)
+    private = _read(config, config.private, "private", base, progress, skip_unreadable=False, squares=squares)
     holdout = _read(config, config.holdout, "holdout", base, progress, skip_unreadable=config.skip_unreadable)
     schema = ConditionSchema(config.conditions)
     private_conditions = schema.parse(private.metadata, f"private ({config.private.path})")
@@ -98,7 +101,9 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
     clean = without(holdout, overlap.files)
     if len(clean) == 0:
         raise EvidenceError(f"holdout: found no image that is not in the private set too: {overlap.describe()}")
-    return Material(private, clean, schema, private_conditions, overlap, duplicates(private), unseen=holdout)
+    return Material(
+        private, clean, schema, private_conditions, overlap, duplicates(private), holdout, wider=squares.beside(private)
+    )
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
@@ -143,10 +148,17 @@ def _read(
     *,
     skip_unreadable: bool,
     released: bool = False,
+    squares: Squares | None = None,
 ) -> ImageSet:
     progress(f"read {name} images", 0, 1)
     images = read_images(
-        source, size=config.image_size, name=name, base=base, skip_unreadable=skip_unreadable, released=released
+        source,
+        size=config.image_size,
+        name=name,
+        base=base,
+        skip_unreadable=skip_unreadable,
+        released=released,
+        squares=squares,
     )
     progress(f"read {name} images", 1, 1)
     return images

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from synguard.config import DataSource
-from synguard.data import readers
+from synguard.data import images as image_sets
 from synguard.data.readers import read_images, shorter_side
 from synguard.errors import InputError, UnreadableImageError
 
@@ -132,7 +132,7 @@ class TestFolder:
 
     def test_pixels_of_large_sets_lie_in_a_file(self, folder, monkeypatch):
         expected = _read(folder)
-        monkeypatch.setattr(readers, "_MAP_FROM", 100)
+        monkeypatch.setattr(image_sets, "_MAP_FROM", 100)
         images = _read(folder)
         assert isinstance(images.pixels, np.memmap)
         np.testing.assert_array_equal(images.pixels, expected.pixels)
