@@ -58,6 +58,9 @@ class Squares:
         self._rows: list[int] = []
         self._names: list[str] = []
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, row: int, found: Sequence[tuple[str, Images]]) -> None:
         """Those of the picture in a row of the set."""
         for name, pixels in found:

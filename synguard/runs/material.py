@@ -101,9 +101,9 @@ def read_material(config: RunConfig, base: Path, progress: Progress) -> Material
     clean = without(holdout, overlap.files)
     if len(clean) == 0:
         raise EvidenceError(f"holdout: found no image that is not in the private set too: {overlap.describe()}")
-    return Material(
-        private, clean, schema, private_conditions, overlap, duplicates(private), holdout, wider=squares.beside(private)
-    )
+    found = duplicates(private)
+    wider = squares.beside(private) if squares else None
+    return Material(private, clean, schema, private_conditions, overlap, found, holdout, wider=wider)
 
 
 def read_synthetic(config: RunConfig, path: str, base: Path, progress: Progress) -> ImageSet:
