@@ -49,6 +49,7 @@ __all__ = ["Reference", "Validity", "check_disjoint", "run", "validity"]
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
 _FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
 _NO_MODEL = "no model was given, so the white-box probes could not run"
+_NOTHING_ASKED = "found no probe that asks the denoiser, expected the loss at least; the autoencoder has figures of its own"
 
 
 def validity(
@@ -131,14 +132,17 @@ def run(
     missing: list[dict[str, str]] = []
     told: dict[str, Any] = {}
 
-    if denoiser is None:
-        found += not_tested(_WHITE, closed)
-        missing.append({"access": "white box", "probe": "", "reason": closed})
-    else:
+    if denoiser is not None:
         calibration = Arm.of(roles.calibration, conditions)
         chosen = choose(denoiser, calibration, config, reference=reference, seed=seed)
         missing += [{"access": "white box", "probe": name, "reason": reason} for name, reason in chosen.left_out]
         turns = turns_of(denoiser, config)
+        if not chosen.ask(Target(denoiser, denoiser.weights[0], turns)):
+            denoiser, closed = None, _NOTHING_ASKED
+    if denoiser is None:
+        found += not_tested(_WHITE, closed)
+        missing.append({"access": "white box", "probe": "", "reason": closed})
+    else:
         shown = [Shown.of(arm, denoiser, turns) for arm in (calibration, members, nonmembers)]
         looked = [
             outcome
