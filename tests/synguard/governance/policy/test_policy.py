@@ -55,12 +55,16 @@ def test_public_release_is_the_table_of_the_design(policy):
     # Of several checks on one metric the first is the design's.
     found = dict(reversed(limits))
     assert {key: found[key] for key in DESIGN} == DESIGN
-    white = {(c.when, level): str(x) for c in policy.checks if "white_box" in c.metric for level, x in c.limits.items()}
+    white = {
+        (c.when, level): str(x) for c in policy.checks if c.metric.endswith("white_box.auc") for level, x in c.limits.items()
+    }
     assert white == {
         ("model released", "fail"): "above 0.6",
         ("model held back", "warn"): "above 0.6",
         ("model held back", "fail"): "above 0.7",
     }
+    named = {c.when: {level: str(x) for level, x in c.limits.items()} for c in policy.checks if "white_box.tpr" in c.metric}
+    assert named == {"model released": {"fail": "above 5 %"}, "model held back": {"warn": "above 5 %"}}
     assert policy.releases == ("images", "model")
     assert policy.confidence == 0.95
     assert {c.id for c in policy.checks if c.blocker} == {"exact-copies-accepted", "verified-copies-accepted", "attempts"}
