@@ -17,7 +17,7 @@ from synguard.results import Decision, Metric
 
 Key = tuple[str, str | None]
 CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "shrunk-75")
-TRANSFORMS = (*CORE, "rotated-10", "crop-80", "crop-50", "negative", "pasted-50", "blended-50")
+TRANSFORMS = (*CORE, "rotated-10", "crop-80", "blurred", "crop-50", "negative", "pasted-50", "blended-50")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
 AUTOENCODER = "memorisation.autoencoder.auc"
 RATE, WHITE_RATE = "membership.black_box.tpr_at_fpr_0.01", "membership.white_box.tpr_at_fpr_0.01"
@@ -207,7 +207,13 @@ ROWS = (
         put(share(RECALL, 0, 1000, "crop-50", ideal=1)),
         {("partial-copies-found", "crop-50"): "warn", ("partial-copies-found", "negative"): "pass"},
     ),
-    Row("audit blind to blurred copies", 0, "pass", put(share(RECALL, 100, 1000, "blurred", ideal=1))),
+    Row(
+        "audit blind to blurred copies",
+        20,
+        "fail",
+        put(share(RECALL, 0, 1000, "blurred", ideal=1)),
+        {("moved-copies-found", "blurred"): "fail", ("moved-copies-found", "crop-80"): "pass"},
+    ),
     Row(
         "20 copies planted",
         22,
