@@ -407,6 +407,8 @@ class FidelityConfig(_Config):
     extractor: Literal["embedded", "inception"] = "embedded"
     weights: str | None = None
     """Local weights of the extractor; nothing is ever downloaded."""
+    weights_sha256: str | None = None
+    """Of that file: features decide on membership and disclosure, and weights that see nothing would blind them."""
     neighbours: Positive = 5
 
 
