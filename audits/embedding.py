@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from audits.diagnostic.brought import load_script
 from audits.diagnostic.model import TrainedModel, in_chunks
-from audits.weights import read_tensors
+from audits.weights import checked_bytes, read_tensors
 from synguard.config import FidelityConfig
 from synguard.errors import InputError
 from synguard.protocols import Embedder, Images
@@ -119,21 +119,23 @@ class InceptionFeatures:
     """Pool features of the Inception network that Frechet distances are usually quoted with, through torchmetrics.
 
     `weights` is a local file, `pt_inception-2015-12-05-6726825d.pth` of torch-fidelity or the same tensors as safetensors;
-    nothing is downloaded, and nothing but tensors is unpickled. InputError where the file or the package torch-fidelity
-    is missing.
+    nothing is downloaded, and nothing but tensors is unpickled. InputError where the file, its sha256 or the package
+    torch-fidelity is missing; IntegrityError, before anything is read, where the sha256 is another one.
     """
 
     name = "inception"
     dimension = 2048
 
-    def __init__(self, weights: Path | None, device: str = "cpu") -> None:
+    def __init__(self, weights: Path | None, sha256: str | None, device: str = "cpu") -> None:
         key = "audits.fidelity.weights"
         wanted = "a local file of Inception weights (pt_inception-2015-12-05-6726825d.pth); nothing is downloaded"
         if weights is None:
             raise InputError.of(key, "nothing", wanted)
         if not weights.is_file():
             raise InputError.of(f"{key}: {weights}", "nothing", wanted)
-        data = weights.read_bytes()
+        if not sha256:
+            raise InputError.of(f"{key}_sha256", "nothing", f"the sha256 of {weights.name}")
+        data, self.digest = checked_bytes(weights, sha256, wanted)
         state = read_tensors(weights, data, "Inception weights")
         try:
             from torchmetrics.image.fid import NoTrainInceptionV3
@@ -150,7 +152,6 @@ class InceptionFeatures:
             raise InputError.of(weights, "tensors of another network", wanted) from error
         self._device = torch.device(device)
         self._network = network.to(self._device).eval()
-        self.digest = hashlib.sha256(data).hexdigest()
 
     def embed(self, images: Images) -> NDArray[np.float32]:
         """Features (n, 2048)."""
@@ -164,5 +165,6 @@ class InceptionFeatures:
 def make_embedder(config: FidelityConfig, base: Path, device: str = "cpu") -> Embedder:
     """The embedder that the configuration names; `weights` is relative to `base`. InputError where it cannot be had."""
     if config.extractor == "inception":
-        return InceptionFeatures((base / config.weights).resolve() if config.weights else None, device)
+        weights = (base / config.weights).resolve() if config.weights else None
+        return InceptionFeatures(weights, config.weights_sha256, device)
     return EmbeddedFeatures(device)

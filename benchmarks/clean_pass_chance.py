@@ -68,6 +68,7 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
     share, share_warn = limit["train-holdout-share", "fail"], limit["train-holdout-share", "warn"]
     black, rate = limit["black-box-auc", "fail"], limit["black-box-rate", "fail"]
     white, held = limit["white-box-auc-model-released", "fail"], limit["white-box-auc-model-held-back", "fail"]
+    white_rate = limit["white-box-rate-model-released", "fail"]
     coder, coder_warn = limit["autoencoder-auc-model-released", "fail"], limit["autoencoder-auc-model-held-back", "warn"]
     single, linked = limit["singling-out", "fail"], limit["linkability", "fail"]
     labels, quarantine = limit["label-agreement", "fail"], limit["label-quarantine", "warn"]
@@ -91,6 +92,8 @@ def rows() -> list[tuple[str, str, Callable[[int], float]]]:
         ("black-box-rate, fail", "1 % named", lambda n: at_most(n, 0.01, rate)),
         ("white-box, released, fail", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, white)),
         ("white-box, held back, fail", "AUC of 0.60", lambda n: auc_at_most(n, 0.60, held)),
+        ("white-box-rate, released, fail", "1 % named", lambda n: at_most(n, 0.01, white_rate)),
+        ("white-box-rate, released, fail", "2 % named", lambda n: at_most(n, 0.02, white_rate)),
         ("autoencoder, released, fail", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder)),
         ("autoencoder, held back, warn", "AUC of 0.52", lambda n: auc_at_most(n, 0.52, coder_warn)),
         ("singling-out, fail", "as on unseen patients, 1 %", lambda n: risk_not_shown(n, 0.01, 0.01, single)),

@@ -350,13 +350,15 @@ class MembershipConfig(_Config):
 
     max_members: Positive = 4000
     probes: Annotated[tuple[ProbeName, ...], Field(min_length=1)] = ("loss", "sima", "pia")
-    """White-box probes, all gated on together with their ensemble. `secmi` takes 12 passes an image, `condition-gap` 12 and
-    `gradients` four forth and back: for a model that is to be released they are worth their time."""
+    """White-box probes, all gated on together with their ensemble; `loss` is always one of them. `secmi` takes 12 passes an
+    image, `condition-gap` 12 and `gradients` four forth and back: for a model that is to be released they are worth their
+    time."""
     noise_levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6)
+    """Between 0.05 and 0.6, at least half of them at 0.3 or less: in nearly pure noise no model knows an image again."""
     draws: Positive = 2
     """Noises at each level, the same for all images. Where training mirrored or turned images, draws take turns too."""
     query_level: Level = 0.3
-    """Noise level of SimA, PIA and SecMI."""
+    """Noise level of SimA, PIA and SecMI, between 0.05 and 0.5."""
     reference: str | None = None
     """A model that saw neither the private set nor the holdout, for the loss beyond its own: the base checkpoint that the
     model was tuned from, as a pipeline folder; or `train`: one is trained on the holdout's reference role."""
@@ -371,6 +373,20 @@ class MembershipConfig(_Config):
     def _each_once(self) -> MembershipConfig:
         if len(set(self.probes)) < len(self.probes):
             raise ValueError(f"membership.probes: found {', '.join(self.probes)}, expected each name once")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_where_a_model_tells(self) -> MembershipConfig:
+        """A configuration may add to what is asked of a model, and take nothing away."""
+        if "loss" not in self.probes:
+            raise ValueError(f"membership.probes: found {', '.join(self.probes)}, expected loss among them")
+        levels = ", ".join(f"{level:g}" for level in self.noise_levels)
+        if not all(0.05 <= level <= 0.6 for level in self.noise_levels):
+            raise ValueError(f"membership.noise_levels: found {levels}, expected levels between 0.05 and 0.6")
+        if 2 * sum(level <= 0.3 for level in self.noise_levels) < len(self.noise_levels):
+            raise ValueError(f"membership.noise_levels: found {levels}, expected at least half of them at 0.3 or less")
+        if not 0.05 <= self.query_level <= 0.5:
+            raise ValueError(f"membership.query_level: found {self.query_level:g}, expected a level between 0.05 and 0.5")
         return self
 
 
@@ -391,6 +407,8 @@ class FidelityConfig(_Config):
     extractor: Literal["embedded", "inception"] = "embedded"
     weights: str | None = None
     """Local weights of the extractor; nothing is ever downloaded."""
+    weights_sha256: str | None = None
+    """Of that file: features decide on membership and disclosure, and weights that see nothing would blind them."""
     neighbours: Positive = 5
 
 

@@ -7,10 +7,11 @@ means anything, and all of them are marked invalid. `run` then applies the probe
                                   deep.py, on all sets of weights;          probes and of all weights counts
                 ensemble.py       all of them together
                 equivalent.py     what their guesses come to as epsilon  -> membership.epsilon_equivalent, no bound
-    black box   black_box.py      calibrated nearest neighbour, embedder -> membership.black_box.*
+    black box   black_box.py      calibrated nearest neighbour, in the   -> membership.black_box.*, the worst of both
+                                  embedder and in synguard's features
                                   the same on pixels                        evidence
                 neighbourhood.py  density ratio, Monte Carlo, and the       evidence
-                                  distance to the closest record, on both
+                                  distance to the closest record, on all
 
 Which probes make the verdict is fixed by the configuration, before any data are seen. Limits must hold for every one of
 them, so that their upper bounds need no correction; that members were told at all is claimed with p-values corrected for the
@@ -27,6 +28,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
+from audits.embedding import EmbeddedFeatures
 from audits.membership.attributes import attributes
 from audits.membership.black_box import PixelSpace
 from audits.membership.choose import Reference, choose, turns_of
@@ -49,6 +51,7 @@ __all__ = ["Reference", "Validity", "check_disjoint", "run", "validity"]
 _WHITE, _BLACK = "membership.white_box", "membership.black_box"
 _FEWEST_PERMUTATIONS, _FEWEST_RESAMPLES = 199, 200
 _NO_MODEL = "no model was given, so the white-box probes could not run"
+_NOTHING_ASKED = "found no probe that asks the denoiser, expected the loss at least; the autoencoder has figures of its own"
 
 
 def validity(
@@ -94,6 +97,7 @@ def run(
     conditions: Schema | None,
     denoiser: Denoiser | None,
     embedder: Embedder,
+    embedded: Embedder | None = None,
     config: MembershipConfig,
     seed: int,
     split: Validity | None = None,
@@ -106,8 +110,9 @@ def run(
     `reference` is a model that saw none of the images, for the loss beyond its own; its latents must have the same shape.
     `closed` says why there is no denoiser, where there is none. `delta` is that of the epsilon equivalent, None where coins
     decided who takes part, and there is a bound.
-    The `embedder` must not have been trained on the private set: one that has tells members apart by itself. InputError
-    where the configuration asks for fewer resamples than a bound needs.
+    The `embedder` must not have been trained on the private set: one that has tells members apart by itself. Where it is not
+    synguard's own, that one judges beside it (`embedded`, or one made here). InputError where the configuration asks for
+    fewer resamples than a bound needs.
     """
     if config.resamples < _FEWEST_RESAMPLES:
         raise InputError.of("audits.membership.resamples", config.resamples, f"at least {_FEWEST_RESAMPLES}")
@@ -131,14 +136,17 @@ def run(
     missing: list[dict[str, str]] = []
     told: dict[str, Any] = {}
 
-    if denoiser is None:
-        found += not_tested(_WHITE, closed)
-        missing.append({"access": "white box", "probe": "", "reason": closed})
-    else:
+    if denoiser is not None:
         calibration = Arm.of(roles.calibration, conditions)
         chosen = choose(denoiser, calibration, config, reference=reference, seed=seed)
         missing += [{"access": "white box", "probe": name, "reason": reason} for name, reason in chosen.left_out]
         turns = turns_of(denoiser, config)
+        if not chosen.ask(Target(denoiser, denoiser.weights[0], turns)):
+            denoiser, closed = None, _NOTHING_ASKED
+    if denoiser is None:
+        found += not_tested(_WHITE, closed)
+        missing.append({"access": "white box", "probe": "", "reason": closed})
+    else:
         shown = [Shown.of(arm, denoiser, turns) for arm in (calibration, members, nonmembers)]
         looked = [
             outcome
@@ -157,10 +165,14 @@ def run(
             found.append(equal)
         rows += [(outcome, _WHITE) for outcome in looked]
 
-    spaces = (embedder, PixelSpace.fit(roles.calibration))
-    outside = [judged(probe) for space in spaces for probe in black_box_probes(space, synthetic, roles)]
-    found += metrics(_BLACK, outside[:1], split)
-    rows += [(outcome, _BLACK if place == 0 else None) for place, outcome in enumerate(outside)]
+    spaces: list[tuple[Embedder, str | None]] = [(embedder, _BLACK)]
+    if embedder.digest != EmbeddedFeatures.digest:
+        # Features that the user brings may see nothing.
+        spaces.append((embedded or EmbeddedFeatures(), _BLACK))
+    for space, metric in (*spaces, (PixelSpace.fit(roles.calibration), None)):
+        first, *others = [judged(probe) for probe in black_box_probes(space, synthetic, roles)]
+        rows += [(first, metric), *((outcome, None) for outcome in others)]
+    found += metrics(_BLACK, [outcome for outcome, metric in rows if metric == _BLACK], split)
     return _result(found, split, rows, missing, started, told)
 
 

@@ -12,7 +12,7 @@ from audits.membership.losses import ConditionGap, MultiStepLoss, ReferenceLoss
 from audits.membership.probe import Arm
 from audits.membership.queries import Pia, SecMi, SimA
 from audits.membership.statistics import Statistic
-from audits.membership.target import common_noise
+from audits.membership.target import Target, common_noise
 from synguard.config import MembershipConfig, ProbeName
 from synguard.data.turns import TURNS
 from synguard.protocols import Denoiser, OpenDenoiser
@@ -37,6 +37,10 @@ class Chosen:
 
     statistics: tuple[Statistic, ...]
     left_out: tuple[tuple[str, str], ...]
+
+    def ask(self, target: Target) -> bool:
+        """Whether any of them asks the denoiser: the autoencoder alone says nothing of it."""
+        return any(statistic.calls(target) for statistic in self.statistics)
 
 
 def turns_of(model: Denoiser, config: MembershipConfig) -> tuple[int, ...]:

@@ -259,7 +259,8 @@ SPECS = (
         "membership.black_box.auc",
         "Membership, from the images alone",
         "Hilprecht et al. 2019, doi:10.2478/popets-2019-0067",
-        "How well nearness to the synthetic images tells private from holdout images.",
+        "How well nearness to the synthetic images tells private from holdout images; where other features than "
+        "synguard's own are configured, the worse of both.",
     ),
     _tpr(
         "membership.black_box.tpr_at_fpr_0.01",

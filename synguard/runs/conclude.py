@@ -87,6 +87,7 @@ def audit_results(
             closed=inside.why_not,
             reference=reference,
             embedder=prepared.embedder,
+            embedded=prepared.embedded,
             split=prepared.validity,
             config=config.audits.membership,
             seed=config.seed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audits import diagnostic, memorisation
 from audits.diagnostic import TrainedModel
-from audits.embedding import make_embedder
+from audits.embedding import EmbeddedFeatures, make_embedder
 from audits.labels import LabelCeiling, measure_ceiling
 from audits.membership import Validity, validity
 from audits.memorisation import NearCopy, PreparedMemorisation
@@ -39,6 +39,8 @@ class Prepared:
     """The holdout as it was given."""
     validity: Validity
     embedder: Embedder
+    embedded: Embedder
+    """Synguard's own features; the embedder where no other was asked for."""
     diagnostic: DiagnosticModel | None
     ceiling: LabelCeiling | None
 
@@ -61,6 +63,8 @@ def prepare(
     progress("check the split", 0, 1)
     # Split, membership, disclosure and fidelity look at the same sets.
     embedder = Remembered.of(make_embedder(config.audits.fidelity, base, device))
+    own = embedder.digest == EmbeddedFeatures.digest
+    embedded = embedder if own else Remembered.of(EmbeddedFeatures(device))
     valid = validity(
         material.private,
         roles,
@@ -85,7 +89,7 @@ def prepare(
         )
         progress("measure the ceiling", 1, 1)
     unseen = ExactLookup(material.unseen.sha256, material.unseen.pixels)
-    return Prepared(material, roles, near, prepared, unseen, valid, embedder, model, ceiling)
+    return Prepared(material, roles, near, prepared, unseen, valid, embedder, embedded, model, ceiling)
 
 
 def index_key(config: RunConfig, base: Path) -> Key | None:

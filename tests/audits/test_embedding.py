@@ -16,6 +16,10 @@ from synguard.protocols import Embedder
 from tests.support.squares import model, squares
 
 
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.mark.parametrize("make", [EmbeddedFeatures, lambda: DiagnosticFeatures(model())])
 def test_features_do_not_depend_on_how_many_images_are_passed(make: object) -> None:
     embedder = make()  # type: ignore[operator]
@@ -61,12 +65,23 @@ def test_missing_inception_weights_are_named_and_nothing_is_fetched(tmp_path: Pa
         make_embedder(FidelityConfig(extractor="inception", weights="absent.pth"), tmp_path)
 
 
+def test_inception_weights_are_known_by_their_sha256(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.save({"tensor": torch.zeros(1)}, weights)
+    asked = FidelityConfig(extractor="inception", weights="weights.pth")
+    with pytest.raises(InputError, match=r"fidelity\.weights_sha256: found nothing, expected the sha256 of weights\.pth"):
+        make_embedder(asked, tmp_path)
+    other = asked.model_copy(update={"weights_sha256": "sha256:" + "0" * 64})
+    with pytest.raises(IntegrityError, match=r"weights\.pth: found sha256 .*, expected sha256:0000"):
+        make_embedder(other, tmp_path)
+
+
 def test_inception_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = tmp_path / "weights.pth"
     torch.save({"tensor": torch.zeros(1)}, weights)
     monkeypatch.setattr("torchmetrics.image.fid._TORCH_FIDELITY_AVAILABLE", False)
     with pytest.raises(InputError, match="pip install torch-fidelity"):
-        InceptionFeatures(weights)
+        InceptionFeatures(weights, sha256_of(weights))
 
 
 class Planted:
@@ -89,7 +104,7 @@ def test_weights_that_are_not_tensors_are_refused_and_run_nothing(tmp_path: Path
     else:
         weights.write_text("not weights")
     with pytest.raises(InputError, match=r"weights.pth: found .* expected Inception weights"):
-        InceptionFeatures(weights)
+        InceptionFeatures(weights, sha256_of(weights))
     assert not mark.exists()
 
 
@@ -106,13 +121,14 @@ def test_inception_gives_pool_features(tmp_path: Path, monkeypatch: pytest.Monke
         extractor.FeatureExtractorInceptionV3("random", ["2048"])
     path = tmp_path / "inception.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in kept.items()}, path)
-    embedder = InceptionFeatures(path)
+    embedder = InceptionFeatures(path, sha256_of(path))
+    assert embedder.digest == sha256_of(path)
     features = embedder.embed(squares(3, 5).pixels)
     assert features.shape == (3, embedder.dimension)
     assert np.isfinite(features).all()
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(InputError, match="tensors of another network"):
-        InceptionFeatures(path)
+        InceptionFeatures(path, sha256_of(path))
 
 
 def test_embedded_is_the_default(tmp_path: Path) -> None:

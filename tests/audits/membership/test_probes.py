@@ -1,12 +1,14 @@
 """The probes: a planted leak is seen, none is not invented, and what cannot be judged says so."""
 
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from audits.embedding import EmbeddedFeatures
 from audits.membership import run, validity
 from audits.membership.black_box import NearestNeighbour, PixelSpace
 from audits.membership.difficulty import Difficulty
@@ -230,9 +232,30 @@ def test_copies_of_private_images_are_seen_from_the_release_alone(clean):
     assert after[f"{BLACK}.auc"].value - before[f"{BLACK}.auc"].value == pytest.approx(0.075, abs=0.03)
     assert after[f"{BLACK}.tpr_at_fpr_0.01"].bounds[0] > 0.1
     rows = result.evidence["probes"]
-    assert len(rows) == 8
-    assert [row["metric"] for row in rows] == [BLACK, *[None] * 7]
+    assert len(rows) == 12
+    assert [row["metric"] for row in rows] == [BLACK, *[None] * 3, BLACK, *[None] * 7]
     assert {row["role"] for row in rows} == {"evaluation"}
+
+
+def test_features_that_see_nothing_do_not_blind_the_black_box(clean):
+    """Weights that the user brings are known by their sha256, which does not say that they see anything."""
+
+    class Noise(Pixels):
+        def embed(self, images):
+            seeds = (zlib.crc32(image.tobytes()) for image in images)
+            return np.stack([np.random.default_rng(seed).standard_normal(8) for seed in seeds]).astype(np.float32)
+
+    altered = np.concatenate([clean.private.pixels[:60] // 2 * 2, clean.synthetic.pixels[:240]])
+    found, result = audit(clean, synthetic=image_set(altered, "synthetic"), embedder=Noise())
+    noise, own = (row for row in result.evidence["probes"] if row["metric"] == BLACK)
+    assert noise["interval"][0] < 0.5 < noise["interval"][1]
+    assert own["bound"] == found[f"{BLACK}.auc"].bounds[1] > noise["bound"]
+    assert own["tpr_interval"][0] > 0.05
+    assert found[f"{BLACK}.tpr_at_fpr_0.01"].bounds[1] == max(noise["tpr_bound"], own["tpr_bound"])
+    assert own["name"] == "nearest neighbour (embedded)"
+    alone, told = audit(clean, embedder=EmbeddedFeatures())
+    assert [row["metric"] for row in told.evidence["probes"]] == [BLACK, *[None] * 7]
+    assert "in embedded" in alone[f"{BLACK}.auc"].method
 
 
 def test_clean_real_lesions_are_near_a_half_and_ten_percent_of_copies_are_not(ham10000):

@@ -283,6 +283,52 @@ def test_the_worst_of_all_probes_counts_and_says_so(drawn):
     assert all(row["seconds"] >= 0 for row in probes.values())
 
 
+def test_the_autoencoder_never_stands_for_the_denoiser(drawn):
+    """A configuration refuses it; from Python nothing is said of a denoiser that nobody asked."""
+    model = Remembering(encode(drawn.private.pixels))
+
+    def white_box(config):
+        result = run(
+            drawn.private, drawn.roles, drawn.synthetic, conditions=None, denoiser=model, embedder=Pixels(),
+            config=config, seed=0,
+        )  # fmt: skip
+        return [metric for metric in result.metrics if "white_box" in metric.name], result.evidence
+
+    told, _ = white_box(MembershipConfig(permutations=199, resamples=200))
+    assert told[0].bounds[0] > 0.9
+    alone, evidence = white_box(CONFIG.model_copy(update={"probes": ("autoencoder",)}))
+    assert [metric.state for metric in alone] == ["not_tested"] * 2
+    assert all("found no probe that asks the denoiser, expected the loss at least" in metric.note for metric in alone)
+    assert evidence["not_tested"] == [{"access": "white box", "probe": "", "reason": alone[0].note}]
+    assert {row["access"] for row in evidence["probes"]} == {"black box"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"probes": ("autoencoder",)}, r"membership\.probes: found autoencoder, expected loss among them"),
+        ({"probes": ("sima", "pia")}, r"membership\.probes: found sima, pia, expected loss among them"),
+        ({"noise_levels": (0.9999,)}, r"noise_levels: found 0\.9999, expected levels between 0\.05 and 0\.6"),
+        ({"noise_levels": (0.1, 0.9)}, r"noise_levels: found 0\.1, 0\.9, expected levels between"),
+        ({"noise_levels": (0.001,)}, r"noise_levels: found 0\.001, expected levels between"),
+        ({"noise_levels": (0.1, 0.5, 0.6)}, r"found 0\.1, 0\.5, 0\.6, expected at least half of them at 0\.3 or less"),
+        ({"query_level": 0.9999}, r"query_level: found 0\.9999, expected a level between 0\.05 and 0\.5"),
+    ],
+)
+def test_a_configuration_takes_nothing_away_from_what_is_asked(settings, message):
+    with pytest.raises(ValidationError, match=message):
+        MembershipConfig(**settings)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.3, 0.5])
+@pytest.mark.parametrize("flow", [True, False])
+def test_levels_that_a_configuration_may_ask_at_tell_of_a_model_that_remembers(drawn, level, flow):
+    config = CONFIG.model_copy(update={"probes": ("loss", "sima", "pia"), "noise_levels": (level,), "query_level": level})
+    found = looked(drawn, Remembering(encode(drawn.private.pixels), flow=flow), config)
+    assert max(outcome.auc_bounds[0] for outcome in found.values()) > 0.9
+    assert found["loss"].auc_bounds[0] > (0.6 if level == 0.5 else 0.9)
+
+
 def test_config_refuses_levels_and_probes_that_make_no_sense():
     with pytest.raises(ValidationError, match="noise_levels"):
         MembershipConfig(noise_levels=(0.1, 1.0))

@@ -40,7 +40,7 @@ def test_lint_ends_with_0_where_all_is_well(synguard):
     code, out, _ = synguard(
         "policy", "lint", "public-release", "--candidates", "1000", "--private", "3000", "--holdout", "3000"
     )
-    assert (code, out) == (0, "public-release 1.0.0: 25 checks, no problem\n")
+    assert (code, out) == (0, "public-release 1.0.0: 27 checks, no problem\n")
 
 
 def test_lint_prints_every_problem_of_a_bad_file_and_ends_with_2(synguard, tmp_path):

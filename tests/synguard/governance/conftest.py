@@ -17,10 +17,10 @@ from synguard.results import Decision, Metric
 
 Key = tuple[str, str | None]
 CORE = ("identity", "mirrored", "turned", "jpeg-40", "brightened-1.3", "shrunk-75")
-TRANSFORMS = (*CORE, "rotated-10", "crop-80", "crop-50", "negative", "pasted-50", "blended-50")
+TRANSFORMS = (*CORE, "rotated-10", "crop-80", "blurred", "crop-50", "negative", "pasted-50", "blended-50")
 WHITE, BLACK, SPLIT = "membership.white_box.auc", "membership.black_box.auc", "membership.split.auc"
 AUTOENCODER = "memorisation.autoencoder.auc"
-RATE = "membership.black_box.tpr_at_fpr_0.01"
+RATE, WHITE_RATE = "membership.black_box.tpr_at_fpr_0.01", "membership.white_box.tpr_at_fpr_0.01"
 EXACT, VERIFIED = "memorisation.exact_copies", "memorisation.verified_copies"
 NEAR, SHARE, RECALL = "memorisation.near_copy_rate", "memorisation.train_holdout_share", "memorisation.planted_recall"
 LABELS = "labels.agreement_share"
@@ -64,6 +64,7 @@ def _clean(n: int) -> tuple[Metric, ...]:
         auc(BLACK, 0.5, n),
         share(RATE, n // 100, n, ideal=0.01),
         auc(WHITE, 0.51, n),
+        share(WHITE_RATE, n // 100, n, ideal=0.01),
         auc(AUTOENCODER, 0.51, n),
         metric(LABELS, 0.95, n, bounds=(0.93, 0.97), attainable=(0.96, 1.0)),
         metric(LABELS, 0.95, n, "dx=nevus", bounds=(0.91, 0.98), attainable=(0.95, 1.0)),
@@ -206,7 +207,13 @@ ROWS = (
         put(share(RECALL, 0, 1000, "crop-50", ideal=1)),
         {("partial-copies-found", "crop-50"): "warn", ("partial-copies-found", "negative"): "pass"},
     ),
-    Row("audit blind to blurred copies", 0, "pass", put(share(RECALL, 100, 1000, "blurred", ideal=1))),
+    Row(
+        "audit blind to blurred copies",
+        20,
+        "fail",
+        put(share(RECALL, 0, 1000, "blurred", ideal=1)),
+        {("moved-copies-found", "blurred"): "fail", ("moved-copies-found", "crop-80"): "pass"},
+    ),
     Row(
         "20 copies planted",
         22,
@@ -346,6 +353,28 @@ ROWS = (
         put(auc(WHITE, 0.65, 1000)),
         {("white-box-auc-model-released", None): "fail"},
         released=("images", "model"),
+    ),
+    Row(
+        "white box names one in six, model released",
+        20,
+        "fail",
+        both(put(auc(WHITE, 0.58, 1000)), put(share(WHITE_RATE, 160, 1000, ideal=0.01))),
+        {("white-box-rate-model-released", None): "fail"},
+        released=("images", "model"),
+    ),
+    Row(
+        "white box names one in six, model held back",
+        0,
+        "warn",
+        put(share(WHITE_RATE, 160, 1000, ideal=0.01)),
+        {("white-box-rate-model-held-back", None): "warn"},
+    ),
+    Row(
+        "white-box rate forgotten",
+        22,
+        "insufficient",
+        drop((WHITE_RATE, None)),
+        {("white-box-rate-model-held-back", None): "insufficient"},
     ),
     Row(
         "autoencoder knows its patients, model held back",

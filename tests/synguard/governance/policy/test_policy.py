@@ -55,15 +55,30 @@ def test_public_release_is_the_table_of_the_design(policy):
     # Of several checks on one metric the first is the design's.
     found = dict(reversed(limits))
     assert {key: found[key] for key in DESIGN} == DESIGN
-    white = {(c.when, level): str(x) for c in policy.checks if "white_box" in c.metric for level, x in c.limits.items()}
+    white = {
+        (c.when, level): str(x) for c in policy.checks if c.metric.endswith("white_box.auc") for level, x in c.limits.items()
+    }
     assert white == {
         ("model released", "fail"): "above 0.6",
         ("model held back", "warn"): "above 0.6",
         ("model held back", "fail"): "above 0.7",
     }
+    named = {c.when: {level: str(x) for level, x in c.limits.items()} for c in policy.checks if "white_box.tpr" in c.metric}
+    assert named == {"model released": {"fail": "above 5 %"}, "model held back": {"warn": "above 5 %"}}
     assert policy.releases == ("images", "model")
     assert policy.confidence == 0.95
-    assert {c.id for c in policy.checks if c.blocker} == {"exact-copies-accepted", "verified-copies-accepted", "attempts"}
+    assert {c.id for c in policy.checks if c.blocker} == {
+        *("exact-copies-accepted", "verified-copies-accepted", "planted-copies-found", "moved-copies-found", "attempts")
+    }
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_nothing_excuses_an_audit_that_does_not_see_copies(name):
+    checks = {check.id: check for check in load_policy(name).checks}
+    assert checks["planted-copies-found"].blocker
+    moved = checks["moved-copies-found"]
+    assert moved.blocker == ("fail" in moved.limits) == (name != "internal-research")
+    assert moved.groups == ("rotated-10", "crop-80", "blurred")
 
 
 def test_every_limit_of_public_release_has_a_reason_and_a_source(policy):

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synguard.errors import ConfigError
 from synguard.governance.gate import decide, holds_until
 from synguard.governance.limits import Limit
-from synguard.governance.policy import Check, Policy, Rule, Waiver, load_policy
+from synguard.governance.policy import BUILT_IN, Check, Policy, Rule, Waiver, load_policy
 from synguard.results import Metric
-from tests.support.policies import WAIVER, extended
+from tests.support.policies import WAIVER, extended, write
 
 NEAR = "memorisation.near_copy_rate"
 ISSUED, EXPIRES = date(2026, 11, 20), date(2027, 1, 31)
@@ -168,6 +169,21 @@ def test_a_waiver_is_not_inherited(tmp_path):
         encoding="utf-8",
     )
     assert load_policy(grandchild).waivers == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "group"),
+    [
+        *((name, "planted-copies-found", "identity") for name in BUILT_IN),
+        *((name, "moved-copies-found", "blurred") for name in BUILT_IN[:2]),
+    ],
+)
+def test_no_waiver_for_an_audit_that_does_not_see_copies(tmp_path, name, check, group):
+    excuse = {**WAIVER, "check": check, "group": group, "ceiling": {"below": "1%"}}
+    pinned = {"policy": name, "sha256": load_policy(name).sha256}
+    with pytest.raises(ConfigError, match=f"found {check}, which is a blocker") as refused:
+        load_policy(write(tmp_path, extends=pinned, waivers=[excuse]))
+    assert refused.value.exit_code == 2
 
 
 def test_the_cap_on_attempts():
