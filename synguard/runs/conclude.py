@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -26,7 +27,7 @@ from synguard.metrics.intervals import clopper_pearson, clopper_pearson_bounds
 from synguard.results import AuditResult, Metric
 from synguard.runs.by_hand import BY_HAND
 from synguard.runs.examine import HOLDOUT_COPY, examined_of, public_rows
-from synguard.runs.folder import RunFolder
+from synguard.runs.folder import RunFolder, check_recorded
 from synguard.runs.inside import Inside
 from synguard.runs.ledger import RunLedger
 from synguard.runs.pairs import picture_pairs
@@ -51,8 +52,10 @@ def audit_results(
     spent: Spent | str,
     timings: Timings,
     progress: Progress,
+    ledger: RunLedger,
 ) -> list[AuditResult]:
-    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run repeats none that takes long.
+    """All audits' results. Each is kept in `probes/` when it is done, so that a resumed run repeats none that takes long:
+    none whose file `ledger` knows. IntegrityError where it knows another one.
 
     `inside` is the way into the model, as far as it lets the audits, `reference` a model for membership probes to compare.
     `spent` is what private training spent, or why nothing is known of it.
@@ -132,10 +135,15 @@ def audit_results(
         ),
     }
     results = []
+    recorded = ledger.probes()
     for number, (name, step) in enumerate(steps.items()):
         progress("audits of the release", number, len(steps))
         with timings.phase(name):
-            results.append(_kept(folder, name, step))
+            path = folder.probes / f"{name}.json"
+            data = _done(path, step, anew=name in _OF_THE_ROWS or name not in recorded)
+            if name not in _OF_THE_ROWS:
+                ledger.probe(name, check_recorded(path, data, recorded.get(name)))
+            results.append(_read(data))
     progress("audits of the release", len(steps), len(steps))
     return results
 
@@ -209,12 +217,16 @@ def write_reports(folder: RunFolder) -> None:
     reports.render(folder.path, "public")
 
 
-def _kept(folder: RunFolder, name: str, step: Callable[[], AuditResult]) -> AuditResult:
-    path = folder.probes / f"{name}.json"
-    if name in _OF_THE_ROWS or not path.exists():
+def _done(path: Path, step: Callable[[], AuditResult], *, anew: bool) -> bytes:
+    """What an audit found, as its file has it."""
+    if anew or not path.exists():
         write_private(path, json.dumps(asdict(step()), allow_nan=True).encode())
-    # Read back in either case, so that a resumed run sees the very same values.
-    value = json.loads(path.read_bytes())
+    return path.read_bytes()
+
+
+def _read(data: bytes) -> AuditResult:
+    """Read back whoever wrote it, so that a resumed run sees the very same values."""
+    value = json.loads(data)
     metrics = tuple(Metric(**tuples(row)) for row in value.pop("metrics"))
     return AuditResult(metrics=metrics, public=tuple(value.pop("public")), **value)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from synguard.protocols import FromSources, Generator, Images
-from synguard.runs.folder import RunFolder, whole_folder
+from synguard.runs.folder import RunFolder, check_recorded, whole_folder
 from synguard.runs.plan import Attempt, Queue, attempt_seed
 from synguard.runs.progress import Progress
 
@@ -80,15 +81,17 @@ def run_batches(
     queue: Queue,
     seed: int,
     progress: Progress,
-    committed: Callable[[int, pd.DataFrame], None] = lambda number, rows: None,
+    recorded: Mapping[int, str],
+    committed: Callable[[int, pd.DataFrame, str], None],
 ) -> pd.DataFrame:
     """Fill every slot of `conditions` with an accepted candidate, or stop at the queue's limit; return all rows.
 
-    Batches that an earlier, killed run committed are read back instead of being made again. The next batch is generated
-    while this one is examined. `committed` is told of each batch, those of an earlier run among them.
+    Batches that an earlier, killed run committed and `recorded` (digests of their rows by number) are read back instead of
+    being made again. The next batch is generated while this one is examined. `committed` is told of each batch that was
+    made, with the digest of its rows. Raises IntegrityError where rows are not those that were recorded.
     """
     folder.batches.mkdir(mode=0o700, exist_ok=True)
-    done = committed_rows(folder)
+    done = committed_rows(folder, recorded)
     rows: list[pd.DataFrame] = []
     accepted = 0
     ahead: Future[Batch] | None = None
@@ -101,8 +104,10 @@ def run_batches(
             else:
                 batch = (ahead or pool.submit(_generate, generator, conditions, attempts, seed)).result()
                 ahead = pool.submit(_generate, generator, conditions, following, seed) if following else None
-                frame = _commit(folder, len(rows), batch, examine(batch))
-            committed(len(rows), frame)
+                _commit(folder, len(rows), batch, examine(batch))
+                # Read back, so that a resumed run and this one hold the very same values.
+                frame, digest = _read_rows(folder, len(rows), recorded)
+                committed(len(rows), frame, digest)
             rows.append(frame)
             queue.refuse(a for a, ok in zip(attempts, frame["accepted"], strict=True) if not ok)
             accepted += int(frame["accepted"].sum())
@@ -111,12 +116,29 @@ def run_batches(
     return pd.concat([frame.assign(batch=i) for i, frame in enumerate(rows)], ignore_index=True)
 
 
-def committed_rows(folder: RunFolder) -> list[pd.DataFrame]:
-    """The rows of each batch that was committed, in order. A batch is committed by the rename of its folder."""
+def committed_rows(folder: RunFolder, recorded: Mapping[int, str]) -> list[pd.DataFrame]:
+    """The rows of each batch that was committed and recorded, in order. A batch is committed by the rename of its folder.
+
+    What lies behind them is removed: who was killed between folder and record cannot be told from who put a batch there.
+    """
     rows: list[pd.DataFrame] = []
-    while (path := folder.batches / f"{len(rows):05d}" / "rows.parquet").exists():
-        rows.append(pd.read_parquet(path))
+    while len(rows) in recorded and _rows_file(folder, len(rows)).exists():
+        rows.append(_read_rows(folder, len(rows), recorded)[0])
+    for path in set(folder.batches.glob("[0-9]*")) - {_rows_file(folder, number).parent for number in range(len(rows))}:
+        shutil.rmtree(path)
     return rows
+
+
+def _rows_file(folder: RunFolder, number: int) -> Path:
+    return folder.batches / f"{number:05d}" / "rows.parquet"
+
+
+def _read_rows(folder: RunFolder, number: int, recorded: Mapping[int, str]) -> tuple[pd.DataFrame, str]:
+    """The rows of a committed batch, and the digest of their file."""
+    path = _rows_file(folder, number)
+    data = path.read_bytes()
+    digest = check_recorded(path, data, recorded.get(number))
+    return pd.read_parquet(io.BytesIO(data)), digest
 
 
 def _generate(generator: Generator, conditions: pd.DataFrame, attempts: Sequence[Attempt], seed: int) -> Batch:
@@ -153,12 +175,9 @@ def origins_of(generator: Generator, asked: pd.DataFrame, seeds: Sequence[int]) 
     return tuple(Origin(generator.strategy, source) for source in generator.sources(asked, seeds))
 
 
-def _commit(folder: RunFolder, number: int, batch: Batch, rows: pd.DataFrame) -> pd.DataFrame:
-    target: Path = folder.batches / f"{number:05d}"
-    with whole_folder(target) as scratch:
+def _commit(folder: RunFolder, number: int, batch: Batch, rows: pd.DataFrame) -> None:
+    with whole_folder(_rows_file(folder, number).parent) as scratch:
         (scratch / "images").mkdir()
         for file, data in zip(batch.files, batch.encoded, strict=True):
             (scratch / file).write_bytes(data)
         rows.to_parquet(scratch / "rows.parquet", index=False)
-    # Read back, so that a resumed run and this one hold the very same values.
-    return pd.read_parquet(target / "rows.parquet")

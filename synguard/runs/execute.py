@@ -23,7 +23,7 @@ from synguard.config import (
 from synguard.data.conditions import ConditionSchema
 from synguard.data.images import ImageSet
 from synguard.data.readers import read_images
-from synguard.errors import EvidenceError, InputError
+from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.governance.ledger.place import Where
 from synguard.governance.manifest import Manifest
 from synguard.governance.policy import BUILT_IN, Policy, load_policy
@@ -98,7 +98,7 @@ def generate_and_audit(
         target, settings, base, material, policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
     )
     if run.ended:
-        return load_result(target)
+        return _ended(run)
     with run.recorded():
         return _generate(run, material, seen, conditions)
 
@@ -250,6 +250,7 @@ def _batches(run: OpenRun, generator: Generator, prepared: Prepared, conditions:
             queue=queue,
             seed=config.seed,
             progress=run.progress,
+            recorded=run.ledger.batches(),
             committed=run.ledger.batch,
         )
     return rows, queue.exhausted
@@ -279,7 +280,7 @@ def _audit(given: _Given, target: Path, *, ledger: Where, resume: bool, progress
         target, config, base, whole, given.policy, candidates=digest, ledger=ledger, resume=resume, progress=progress
     )
     if run.ended:
-        return load_result(target)
+        return _ended(run)
     with run.recorded():
         with run.timings.phase("prepare"):
             prepared = prepare(
@@ -365,6 +366,7 @@ def _conclude(
         spent=spent_by(trained, prepared.material.private),
         timings=run.timings,
         progress=run.progress,
+        ledger=run.ledger,
     )
     with run.timings.phase("conclude"):
         key = conclude(
@@ -388,6 +390,18 @@ def _conclude(
     run.progress("write the reports", 1, 1)
     # Read back from the signed record, so that what is returned is what was written.
     return load_result(run.folder.path)
+
+
+def _ended(run: OpenRun) -> RunResult:
+    """The result of a run that ended before. IntegrityError where it is not what the ledger's last decision is on."""
+    folder = run.folder.path
+    result = load_result(folder)
+    if not run.ledger.knows_decision(run.folder):
+        expected = "its last one (`synguard gate` completes one that was interrupted)"
+        raise IntegrityError(
+            f"{folder}: found a decision that {run.ledger.ledger.place} does not end with, expected {expected}"
+        )
+    return result
 
 
 def _policy(config: RunConfig, base: Path) -> Policy:

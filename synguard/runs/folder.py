@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from synguard.errors import InputError
+from synguard.errors import InputError, IntegrityError
 
-__all__ = ["RunFolder", "whole_folder"]
+__all__ = ["RunFolder", "check_recorded", "whole_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +109,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def check_recorded(path: Path, data: bytes, recorded: str | None) -> str:
+    """The digest of a file's bytes. IntegrityError where the ledger has another one of it."""
+    found = hashlib.sha256(data).hexdigest()
+    if recorded is not None and found != recorded:
+        raise IntegrityError(f"{path}: found {found[:16]}, expected sha256 {recorded[:16]} as the ledger has it")
+    return found

@@ -1,9 +1,9 @@
 """Deciding again on a run, after people looked: the figures that it recorded, and what the ledger has of its readers.
 
 Nothing is measured anew, and nothing that the audits found is taken back: reviews add metrics of their own. The decision
-before is kept as `results.1.json` with its signature, then `results.2.json` and so on. The ledger gets the new decision as
-a further entry, and approvals of the old one no longer count. A decision is written beside the run first and moved into it
-whole, so that one which was interrupted is completed by the next.
+before is kept as `results.1.json` with its signature and policy, then `results.2.json` and so on. The ledger gets the new
+decision as a further entry, and approvals of the old one no longer count. A decision is written beside the run first and
+moved into it whole, so that one which was interrupted is completed by the next.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from synguard.governance.files import canonical, sha256_of, write_private
 from synguard.governance.gate import decide
 from synguard.governance.ledger.place import Where
 from synguard.governance.policy import Policy, load_policy, read_resolved
-from synguard.governance.policy.diff import diff
 from synguard.governance.record import ResultsContext, metrics_of, read_run, verify_results, write_results, write_run
 from synguard.results import Metric
 from synguard.review.decisions import KIND, read_decisions
 from synguard.review.queue import read_pairs
 from synguard.review.summary import Review, review_metrics, summarise
-from synguard.runs.decided import PENDING, REPORT, book_of, complete
+from synguard.runs.decided import PENDING, REPORT, book_of, complete, looser
 from synguard.runs.folder import RunFolder, whole_folder
 from synguard.runs.ledger import RunLedger
 from synguard.runs.result import RunResult, load_result
@@ -63,7 +62,7 @@ def decide_again(run: Path, policy: str | None = None, *, ledger: Where = None) 
         )
     rows = RunLedger(book, record.id)
     if unchanged:
-        shutil.rmtree(run / PENDING)
+        shutil.rmtree((run / PENDING).rename(run / f".{PENDING}.unchanged"))
         if rows.knows_decision(folder) and (run / REPORT).is_file():
             return load_result(run)
     complete(run)
@@ -81,11 +80,10 @@ def _at_least(own: Policy, other: Policy) -> Policy:
 
     A waiver may be new: it has an owner, an approver and an end, and stands in every report.
     """
-    # Compared without waivers, and not by names: a waiver may have that of a check.
-    looser = diff(own, replace(other, waivers=own.waivers)).looser
-    if looser:
+    less = looser(own, other)
+    if less:
         expected = "a policy that asks as much as the one that the run was decided by, or a new run"
-        raise InputError.of(f"policy {other.name} {other.version}", f"a looser one ({looser[0]})", expected)
+        raise InputError.of(f"policy {other.name} {other.version}", f"a looser one ({less[0]})", expected)
     return other
 
 
@@ -98,8 +96,9 @@ def _write(run: Path, scratch: Path, metrics: Sequence[Metric], context: Results
     """All files of the new decision, with the old one under its number, into `scratch`."""
     decision = decide(context.policy, metrics, released=context.released, today=datetime.now(UTC).date())
     number = 1 + sum(1 for _ in run.glob("results.*[0-9].json"))
-    for name in ("results.json", "results.dsse.json"):
-        shutil.copyfile(run / name, scratch / name.replace("results", f"results.{number}", 1))
+    for name in ("results.json", "results.dsse.json", "policy.json"):
+        stem, rest = name.split(".", 1)
+        shutil.copyfile(run / name, scratch / f"{stem}.{number}.{rest}")
     for name in _SIGNED[:3]:
         os.link(run / name, scratch / name)
     write_private(scratch / "policy.json", context.policy.to_bytes())

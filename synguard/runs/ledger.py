@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from synguard.config import RunConfig
-from synguard.errors import InputError
+from synguard.errors import InputError, IntegrityError
 from synguard.governance.files import canonical, sha256_of
 from synguard.governance.ledger import Head, Ledger
 from synguard.governance.policy import Policy
@@ -47,11 +47,19 @@ class RunLedger:
             },
         )
 
-    def resumed(self, known: Mapping[str, Any], where: object) -> None:
-        """That the run goes on. `known` is the head in its run.json: InputError where that is of another ledger."""
+    def resumed(self, known: Mapping[str, Any], identity: Mapping[str, Any], where: object) -> None:
+        """That the run goes on. `known` is the head in its run.json: InputError where that is of another ledger.
+
+        Raises IntegrityError where the ledger has no run of this id and `identity`.
+        """
         if known and Head.of_dict(known, f"{where}: run.json").ledger != self.ledger.id:
             found = f"a run that is recorded in ledger {str(known['ledger'])[:16]}"
             raise InputError.of(where, found, f"one of {self.ledger.place}, which is ledger {self.ledger.id[:16]}")
+        sealed = self.ledger.key().seal(canonical(identity))
+        began = [str(entry.payload.get("identity")) for entry in self.ledger.entries("run", self.run)]
+        if began != [sealed]:
+            found = "no run of this id" if not began else f"a run that began as {began[0][:16]}"
+            raise IntegrityError(f"{where}: found {found} in {self.ledger.place}, expected {sealed[:16]} as the run is now")
         self.state("resumed")
 
     def attempt(self, material: Material) -> Metric:
@@ -69,11 +77,24 @@ class RunLedger:
             method="runs in the ledger whose private set or holdout shares images with these, this one among them",
         )
 
-    def batch(self, number: int, rows: pd.DataFrame) -> None:
-        """A batch that was examined. Its candidates are named by one digest."""
+    def batch(self, number: int, rows: pd.DataFrame, file: str | None = None) -> None:
+        """A batch that was examined. Its candidates are named by one digest; `file` is that of the rows that were kept."""
         digest = hashlib.sha256("\n".join(rows["sha256"]).encode()).hexdigest()
         counts = {"examined": len(rows), "accepted": int(rows["accepted"].sum())}
-        self._once("batch", {"batch": number, "candidates": digest, **counts})
+        kept = {} if file is None else {"rows": file}
+        self._once("batch", {"batch": number, "candidates": digest, **counts, **kept})
+
+    def batches(self) -> dict[int, str]:
+        """Digests of the rows of all batches that are recorded, by number."""
+        return self._digests("batch", "batch", "rows")
+
+    def probe(self, name: str, file: str) -> None:
+        """An audit that was done. `file` is the digest of what it found."""
+        self._once("probe", {"name": name, "sha256": file})
+
+    def probes(self) -> dict[str, str]:
+        """Digests of what audits found, by their names."""
+        return self._digests("probe", "name", "sha256")
 
     def decided(self, folder: RunFolder, status: str, exit_code: int, policy: Policy) -> None:
         """The decision, bound to the files that it rests on."""
@@ -97,6 +118,17 @@ class RunLedger:
     def state(self, state: str, **more: Any) -> None:
         """A change of state: failed (with the kind of error, whose message may name private files) or resumed."""
         self.ledger.append("state", {"run": self.run, "state": state, **more})
+
+    def _digests(self, kind: str, name: str, digest: str) -> dict[Any, str]:
+        """The `digest` in each entry of a kind by the `name` in it. IntegrityError where two differ, or one has none."""
+        found: dict[Any, str] = {}
+        for entry in self.ledger.entries(kind, self.run):
+            known = found.setdefault(entry.payload[name], str(entry.payload.get(digest)))
+            if known != entry.payload.get(digest):
+                said = f"{kind} {entry.payload[name]} with {digest} {str(entry.payload.get(digest))[:16]}"
+                expected = "a digest (an earlier version began the run)" if known == "None" else known[:16]
+                raise IntegrityError(f"{self.ledger.place}: entry {entry.number}: found {said}, expected {expected}")
+        return found
 
     def _once(self, kind: str, payload: Mapping[str, Any]) -> Any:
         return self.ledger.append_once(kind, {"run": self.run, **payload})

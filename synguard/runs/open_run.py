@@ -93,7 +93,7 @@ class OpenRun:
             rows = RunLedger(Ledger.open(ledger), record.id)
             run = cls(folder, config, base, policy, record, rows, progress)
             if not run.ended:
-                rows.resumed(record.ledger, path)
+                rows.resumed(record.ledger, identity, path)
             return run
         rows = RunLedger(Ledger.open(ledger), uuid.uuid4().hex)
         rows.began(config, identity, policy)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from synguard.errors import InputError, IntegrityError
+from synguard.governance import manifest
+from synguard.governance.files import canonical, sha256_of
 from synguard.governance.ledger import Ledger
+from synguard.governance.policy import parse_policy
 from synguard.governance.record import verify_results
 from synguard.runs import decided, gate
 from synguard.runs.gate import decide_again
+from tests.support.governed import signed_anew
 from tests.support.reviewed import ASKS_NOBODY, ASKS_READERS, RUN, digests, reviewed_run, say
 from tests.support.runs import fundus, png
 
@@ -133,16 +140,11 @@ def test_another_policy(tmp_path: Path, ledger: Ledger):
     assert decide_again(run, ledger=ledger.place).decision.exit_code == 20, "it is the run's own from now on"
 
 
-@pytest.mark.parametrize("moved", range(10))
-def test_a_decision_that_was_killed_is_completed(
-    tmp_path: Path, ledger: Ledger, moved: int, monkeypatch: pytest.MonkeyPatch
-):
-    """After any number of moved files, also after all of them and before the ledger knows."""
-    run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS)
-    settle(ledger, run)
+def killed(run: Path, ledger: Ledger, moved: int, policy: str | None = None) -> None:
+    """Decides again, and is killed after so many moved files, also after all of them and before the ledger knows."""
     original, count = Path.replace, 0
 
-    def killed(self: Path, target: Path) -> Path:
+    def moving(self: Path, target: Path) -> Path:
         nonlocal count
         if self.parent.name == decided.PENDING:
             count += 1
@@ -150,17 +152,124 @@ def test_a_decision_that_was_killed_is_completed(
                 raise KeyboardInterrupt
         return original(self, target)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", killed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", moving)
         patch.setattr(gate.RunLedger, "decided_again", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            decide_again(run, ledger=ledger.place)
+            decide_again(run, policy, ledger=ledger.place)
+
+
+@pytest.mark.parametrize("moved", range(10))
+def test_a_decision_that_was_killed_is_completed(tmp_path: Path, ledger: Ledger, moved: int):
+    run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS)
+    settle(ledger, run)
+    killed(run, ledger, moved)
     result = decide_again(run, ledger=ledger.place)
     assert result.decision.status == "pass"
     assert decisions(ledger) == ["insufficient", "pass"]
     assert not (run / decided.PENDING).exists()
     assert "earlier decision" not in (run / "report" / "public.html").read_text()
     assert [path.name for path in sorted(run.glob("results.[0-9]*.json"))] == ["results.1.dsse.json", "results.1.json"]
+
+
+@pytest.mark.parametrize("moved", [0, 2, 4, 6, 8])
+def test_a_decision_by_another_policy_that_was_killed_is_completed(tmp_path: Path, ledger: Ledger, moved: int):
+    run = reviewed_run(tmp_path / "run", ledger)
+    other = tmp_path / "policy.yaml"
+    other.write_bytes(ASKS_READERS)
+    killed(run, ledger, moved, str(other))
+    assert decide_again(run, ledger=ledger.place).decision.exit_code == 20
+    assert decisions(ledger) == ["pass", "fail"]
+    settle(ledger, run)
+    killed(run, ledger, moved)
+    killed(run, ledger, 9)
+    assert decide_again(run, ledger=ledger.place).passed
+    assert decisions(ledger) == ["pass", "fail", "pass"]
+
+
+def rewritten(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Other results, as if a decision had been interrupted: those that the ledger knows are there under a number."""
+    if not (run / "results.1.json").exists():
+        shutil.copyfile(run / "results.json", run / "results.1.json")
+    document = json.loads((run / "results.json").read_bytes())
+    change(document)
+    (run / "results.json").write_bytes(canonical(document))
+
+
+def another_policy(run: Path, policy: bytes) -> None:
+    """The policy under which nobody is asked, named by the results as theirs."""
+    shutil.copyfile(run / "policy.json", run / "policy.1.json")
+    limits = parse_policy(policy, "policy.yaml")
+    (run / "policy.json").write_bytes(limits.to_bytes())
+    rewritten(run, lambda document: document["policy"].update(digest=limits.digest))
+
+
+def exchanged(run: Path) -> None:
+    (run / "accepted" / "images" / "last.png").write_bytes(png(fundus(5)))
+    manifest.write(manifest.build(run / "accepted"), run / "manifest.json")
+
+
+def accepted_all(run: Path) -> None:
+    pd.read_parquet(run / "images.parquet").assign(accepted=True).to_parquet(run / "images.parquet")
+
+
+FORGED: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "figure": ("results.json", lambda run: rewritten(run, lambda found: found["metrics"][0].update(value=0.0))),
+    "one figure less": ("results.json", lambda run: rewritten(run, lambda found: found["metrics"].pop(0))),
+    "released": ("results.json", lambda run: rewritten(run, lambda found: found["released"].append("model"))),
+    "data": ("results.json", lambda run: rewritten(run, lambda found: found["data"].update(link="sworn"))),
+    "looser policy": ("policy.json", lambda run: another_policy(run, ASKS_NOBODY)),
+    "policy alone": (
+        "policy.json",
+        lambda run: (run / "policy.json").write_bytes(parse_policy(ASKS_NOBODY, "policy.yaml").to_bytes()),
+    ),
+    "image": ("manifest.json", exchanged),
+    "table": ("images.parquet", accepted_all),
+    "pairs": ("evidence.json", lambda run: (run / "evidence.json").write_bytes(canonical({"memorisation": {}}))),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+@pytest.mark.parametrize("numbered", [False, True], ids=["", "and kept by number"])
+def test_what_was_signed_anew_is_held_against_the_ledger(tmp_path: Path, ledger: Ledger, what: str, numbered: bool):
+    """The key is in run.json, so that whoever writes to the folder can sign."""
+    run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS, flagged=1)
+    name, forge = FORGED[what]
+    if numbered:
+        rewritten(run, lambda document: document["decision"].update(status="pass", exit_code=0))
+    forge(run)
+    signed_anew(run)
+    with pytest.raises(IntegrityError, match=name) as caught:
+        decide_again(run, ledger=ledger.place)
+    assert caught.value.exit_code == 30
+    assert decisions(ledger) == ["insufficient"]
+
+
+@pytest.mark.parametrize("what", ["figure", "looser policy"])
+def test_a_forged_decision_is_not_moved_into_the_run(tmp_path: Path, ledger: Ledger, what: str):
+    run = reviewed_run(tmp_path / "run", ledger, policy=ASKS_READERS, flagged=1)
+    forged = tmp_path / "forged"
+    shutil.copytree(run, forged)
+    name, forge = FORGED[what]
+    forge(forged)
+    signed_anew(forged)
+    (run / decided.PENDING).mkdir()
+    for path in [*forged.glob("results*.json"), *forged.glob("policy*.json"), forged / "run.json"]:
+        shutil.copyfile(path, run / decided.PENDING / path.name)
+    before = {path: sha256_of(path) for path in run.iterdir() if path.is_file()}
+    with pytest.raises(IntegrityError, match=rf"{decided.PENDING}/{name}"):
+        decide_again(run, ledger=ledger.place)
+    assert decisions(ledger) == ["insufficient"]
+    assert {path: sha256_of(path) for path in run.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "images.parquet", "config.json", "accepted", "results.json.png"])
+def test_what_no_decision_consists_of_is_not_moved_into_the_run(tmp_path: Path, ledger: Ledger, name: str):
+    run = reviewed_run(tmp_path / "run", ledger)
+    (run / decided.PENDING).mkdir()
+    (run / decided.PENDING / name).write_bytes(b"{}")
+    with pytest.raises(IntegrityError, match=f"{name}: found what no decision consists of"):
+        decide_again(run, ledger=ledger.place)
 
 
 def test_a_run_that_does_not_fit_its_ledger(tmp_path: Path, ledger: Ledger):

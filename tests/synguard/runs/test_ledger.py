@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -22,7 +23,7 @@ import synguard
 from synguard.commands.main import cli
 from synguard.data.images import ImageSet
 from synguard.data.phantom import phantom_set
-from synguard.errors import InputError, SynguardError
+from synguard.errors import InputError, IntegrityError, SynguardError
 from synguard.governance.keys import software
 from synguard.governance.ledger import Head, Ledger
 from synguard.runs.ledger import RunLedger
@@ -82,7 +83,7 @@ def test_a_resumed_run_counts_once_and_leaves_all_its_rows(world: Path, result: 
     ledger = Ledger.open(world / "ledger.sqlite")
     (run,) = {entry.run for entry in ledger.entries("run")}
     kinds = Counter(entry.kind for entry in ledger.entries(run=run))
-    assert kinds == {"run": 1, "attempt": 1, "batch": 3, "decision": 1, "state": 2}
+    assert kinds == {"run": 1, "attempt": 1, "batch": 3, "probe": 5, "decision": 1, "state": 2}
     assert [entry.payload["state"] for entry in ledger.entries("state")] == ["resumed", "complete"]
     assert result.metric("run.attempts").value == 1
     assert ledger.entries("decision")[0].payload["status"] == result.decision.status
@@ -186,6 +187,25 @@ def test_without_a_ledger_nothing_is_begun(world: Path, tmp_path: Path):
         )
     assert not (tmp_path / "run").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_or_a_probe_has_one_entry(tmp_path: Path):
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    book, rows = RunLedger(ledger, "a"), pd.DataFrame({"sha256": ["1", "2"], "accepted": [True, False]})
+    for number, file in enumerate(["f0", "f1", "f1"]):
+        book.batch(min(number, 1), rows, file)
+    book.probe("membership", "m")
+    RunLedger(ledger, "b").batch(0, rows)
+    assert book.batches() == {0: "f0", 1: "f1"}
+    assert book.probes() == {"membership": "m"}
+    book.batch(1, rows, "f2")
+    with pytest.raises(IntegrityError, match="entry 6: found batch 1 with rows f2, expected f1"):
+        book.batches()
+    book.probe("membership", "n")
+    with pytest.raises(IntegrityError, match="found probe membership with sha256 n, expected m"):
+        book.probes()
+    with pytest.raises(IntegrityError, match="an earlier version began the run"):
+        RunLedger(ledger, "b").batches()
 
 
 def material(private: ImageSet, holdout: ImageSet) -> Material:
