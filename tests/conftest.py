@@ -25,6 +25,7 @@ SLOW_FIRST = (
     "browser/test_study.py",
     "synguard/release/test_verify.py",
     "synguard/runs/test_whole_run.py",
+    "synguard/runs/test_after_a_kill.py",
     "system/test_nothing_leaks.py",
     "audits/test_autoencoder.py",
     "synguard/runs/test_canaries.py",

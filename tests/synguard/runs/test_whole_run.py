@@ -18,13 +18,10 @@ from synguard.commands.main import main
 from synguard.data.phantom import write_phantoms
 from synguard.errors import EvidenceError, InputError, IntegrityError
 from synguard.governance import manifest
-from synguard.governance.files import canonical
 from synguard.governance.record import verify_results
 from synguard.review.study.plan import Terms
-from synguard.runs import conclude, execute
 from synguard.runs.result import RunResult, load_result
 from synguard.runs.study import open_study
-from tests.support.governed import signed_anew
 
 CONFIG = """\
 name: small
@@ -327,58 +324,6 @@ def test_a_run_of_given_images_is_not_resumed_with_others(
     shutil.copyfile(tmp_path / "other" / "config.json", tmp_path / "run" / "config.json")
     with pytest.raises(IntegrityError, match="found a run that began as"):
         synguard.generate_and_audit(tmp_path / "synguard.yaml", tmp_path / "run", resume=True)
-
-
-def test_what_was_changed_after_a_kill_is_not_believed(
-    tmp_path: Path, world: Path, result: RunResult, monkeypatch: pytest.MonkeyPatch
-):
-    """What a killed run has found is as the ledger knows it, or the run does not go on; unchanged it ends the same."""
-    run = tmp_path / "run"
-
-    def go(resume: bool = True) -> RunResult:
-        return synguard.generate_and_audit(world / "synguard.yaml", run, ledger=tmp_path / "ledger.sqlite", resume=resume)
-
-    def killed(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
-
-    def refused(path: Path, data: bytes) -> None:
-        before = path.read_bytes()
-        path.write_bytes(data)
-        with pytest.raises(IntegrityError, match=path.name) as caught:
-            go()
-        assert caught.value.exit_code == 30
-        path.write_bytes(before)
-
-    looks = iter([execute.examine_batch, killed])
-    with monkeypatch.context() as patch:
-        patch.setattr(execute, "examine_batch", lambda *args, **kwargs: next(looks)(*args, **kwargs))
-        with pytest.raises(KeyboardInterrupt):
-            go(resume=False)
-    rows = pd.read_parquet(run / "batches" / "00000" / "rows.parquet")
-    refused(run / "batches" / "00000" / "rows.parquet", rows.assign(accepted=~rows["accepted"]).to_parquet(index=False))
-    with monkeypatch.context() as patch:
-        patch.setattr(conclude.epsilon, "run", killed)
-        with pytest.raises(KeyboardInterrupt):
-            go()
-    found = (run / "probes" / "membership.json").read_bytes()
-    refused(run / "probes" / "membership.json", found.replace(b'"measured"', b'"missing"') + b"\n")
-    (run / "probes" / "disclosure.json").write_bytes(b"{}")
-    ended = go()
-    pd.testing.assert_frame_equal(ended.images, result.images)
-    assert [m for m in ended.metrics if m.name != "run.attempts"] == [m for m in result.metrics if m.name != "run.attempts"]
-    assert (run / "manifest.json").read_bytes() == (result.folder / "manifest.json").read_bytes()
-
-
-def test_a_run_that_says_of_itself_that_it_ended_is_held_against_the_ledger(tmp_path: Path, world: Path, result: RunResult):
-    run = tmp_path / "run"
-    shutil.copytree(result.folder, run)
-    assert synguard.generate_and_audit(world / "synguard.yaml", run, resume=True).decision == result.decision
-    document = json.loads((run / "results.json").read_bytes())
-    document["decision"] |= {"status": "pass", "exit_code": 0}
-    (run / "results.json").write_bytes(canonical(document))
-    signed_anew(run)
-    with pytest.raises(IntegrityError, match=r"found a decision that .* does not end with"):
-        synguard.generate_and_audit(world / "synguard.yaml", run, resume=True)
 
 
 @pytest.mark.parametrize("name", ["results.json", "evidence.json", "images.parquet", "manifest.json", "accepted"])
