@@ -45,7 +45,10 @@ def book_of(run: Path, ledger: Where = None) -> Ledger:
     decisions = book.entries("decision", read_run(run).id)
     if not decisions:
         raise IntegrityError(f"{run}: found no decision on it in {book.place}, expected the ledger that it was recorded in")
-    _check_decided(run, document, decisions[-1])
+    try:
+        _check_decided(run, document, decisions[-1])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{run}: found results of another form, expected those of a decision") from error
     complete(run)
     return book
 

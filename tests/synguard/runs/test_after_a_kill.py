@@ -21,6 +21,8 @@ from synguard.runs.prepare import Prepared
 from synguard.runs.result import RunResult
 from tests.support.governed import signed_anew
 
+pytestmark = pytest.mark.system
+
 CONFIG = """\
 name: small
 image_size: 32
