@@ -218,6 +218,7 @@ FORGED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "one figure less": ("results.json", lambda run: rewritten(run, lambda found: found["metrics"].pop(0))),
     "released": ("results.json", lambda run: rewritten(run, lambda found: found["released"].append("model"))),
     "data": ("results.json", lambda run: rewritten(run, lambda found: found["data"].update(link="sworn"))),
+    "form": ("results of another form", lambda run: rewritten(run, lambda found: found.pop("policy"))),
     "looser policy": ("policy.json", lambda run: another_policy(run, ASKS_NOBODY)),
     "policy alone": (
         "policy.json",
