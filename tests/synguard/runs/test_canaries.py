@@ -189,6 +189,7 @@ def test_configurations_that_cannot_be(world, tmp_path, old, new, message):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.system
 def test_copies_of_patients_whom_the_coins_left_out_are_found(world, trained, material, tmp_path):
     """They are no members of this model, and patients all the same: another model may have learned them."""
     left = coins_of(trained, material.private).left_out(material.private)

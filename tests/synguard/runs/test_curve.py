@@ -77,6 +77,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.system
 def test_training_on_forty_images_shows_where_memorisation_begins(tmp_path):
     said = []
     folder = train_generator(

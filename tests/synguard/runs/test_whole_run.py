@@ -233,7 +233,12 @@ def test_a_finished_run_is_not_made_again(world: Path, result: RunResult):
     assert (result.folder / "results.json").stat().st_mtime_ns == before
 
 
-def test_figures_of_the_rows_are_never_taken_from_a_file(tmp_path: Path, world: Path, result: RunResult):
+def test_figures_of_the_rows_are_never_taken_from_a_file(
+    tmp_path: Path, world: Path, result: RunResult, own_ledger: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # A ledger of its own: it decides again on the run, which other tests of the module look at.
+    shutil.copytree(own_ledger, tmp_path / "data" / own_ledger.name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     run = tmp_path / "run"
     shutil.copytree(result.folder, run)
     (run / "results.json").unlink()
