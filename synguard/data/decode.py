@@ -32,6 +32,7 @@ __all__ = [
     "image_format",
     "native_side",
     "opened",
+    "resized",
     "square",
 ]
 
@@ -145,9 +146,13 @@ def square(pixels: Images, size: int) -> Images:
         return pixels
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    image = Image.fromarray(pixels).resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    return np.array(image, dtype=np.uint8)
+    return resized(Image.fromarray(pixels), size, (left, top, left + side, top + side))
+
+
+def resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Images:
+    """Pixels (size, size, 3) of a part of an image (left, top, right, bottom), with antialiasing."""
+    found = image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    return np.array(found, dtype=np.uint8)
 
 
 @contextmanager

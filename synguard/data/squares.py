@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from synguard.data.decode import resized
 from synguard.data.images import ImageSet
 from synguard.protocols import Images
 
@@ -42,11 +43,7 @@ def further_squares(picture: Images, size: int) -> tuple[tuple[str, Images], ...
                 left, top = (start, 0.0) if width > height else (0.0, start)
                 boxes[f"square {number} of {len(starts)}"] = (left, top, left + short, top + short)
     image = Image.fromarray(picture)
-    return tuple((name, np.asarray(_resized(image, size, box), dtype=np.uint8)) for name, box in boxes.items())
-
-
-def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Image.Image:
-    return image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    return tuple((name, resized(image, size, box)) for name, box in boxes.items())
 
 
 class Squares:
