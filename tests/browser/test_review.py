@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -50,6 +51,11 @@ def answer(browser: Browser, key: str, reason: str = "") -> None:
         browser.type(reason)
         browser.key("Enter")
     browser.wait(f"document.querySelector('#pair h1').textContent !== {json.dumps(before)}")
+
+
+def stolen() -> int:
+    """Hundredths of a second that this machine wanted to run and could not, since others on the same host did (proc(5))."""
+    return int(Path("/proc/stat").read_text().split()[8])
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -148,11 +154,11 @@ def test_it_goes_on_after_a_kill(tmp_path: Path, ledger: Ledger, browser: Browse
         browser.go(link)
         for _ in range(3):
             answer(browser, "3")
-        until(lambda: len(verdicts(ledger, "ann")) == 3)
+        browser.wait("flight.then(() => true)")
         process.send_signal(signal.SIGKILL)
         process.wait(20)
         browser.key("3")
-        browser.wait("document.querySelector('.problem').textContent.startsWith('Not recorded')")
+        browser.wait("document.querySelector('.problem').textContent.startsWith('Perhaps not recorded')")
         assert browser.ask("document.querySelector('#pair h1').textContent") == "Pair 4 of 8", "it is shown again"
     assert verdicts(ledger, "ann") == ["alike by chance"] * 3
     with reading(run, ledger, "ann") as (_, link):
@@ -199,16 +205,21 @@ def test_the_next_pair_is_there_in_100_ms(tmp_path: Path, ledger: Ledger, browse
           requestAnimationFrame(() => window.times.push(performance.now() - window.pressed));
         }).observe(document.querySelector("main"), { childList: true });
         """)
-        for count in range(1, 31):
+        lost = []
+        for count in range(1, 40):
             browser.wait("[...document.querySelectorAll('#pair img')].every(i => i.complete)")
             browser.ask("new Promise(done => setTimeout(done, 600))")  # nobody judges faster than that
+            before = stolen()
             browser.key("3")
             browser.wait(f"window.times.length === {count}")
+            lost.append(stolen() - before)
         times = browser.ask("window.times")
-    known = sorted(times)
-    print(f"next pair: median {known[15]:.0f} ms, 95 % {known[28]:.0f} ms, longest {known[-1]:.0f} ms")
+    # While the host takes the cores away, no page is quick: what is said of this one is what it did on cores it had.
+    known = [time for time, taken in zip(times, lost, strict=True) if not taken]
+    assert len(known) >= 10, lost
+    print(f"next pair: median {median(known):.0f} ms, longest {max(known):.0f} of {len(known)}; of all {max(times):.0f}")
     # Ten in a row: other tests on the same cores slow some of them down, a slow page would slow them all.
-    assert min(max(times[start : start + 10]) for start in range(21)) < 100, times
+    assert min(max(known[start : start + 10]) for start in range(len(known) - 9)) < 100, known
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

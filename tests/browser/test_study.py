@@ -118,7 +118,7 @@ def test_a_whole_study(tmp_path: Path, ledger: Ledger, browser: Browser):
         browser.key("r")
         browser.key("3")
         browser.key("Enter")
-        browser.wait("document.querySelector('.problem').textContent.startsWith('Not recorded')")
+        browser.wait("document.querySelector('.problem').textContent.startsWith('Perhaps not recorded')")
         assert browser.ask(CHECKED) == ["real", "3"], "what was said is still there"
     assert len(said(ledger, "ann")) == 4
     browser.complaints.clear()

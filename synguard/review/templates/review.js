@@ -79,7 +79,7 @@ async function post(form, button) {
     if (answer.status === 422 || section.dataset.id !== $("#pair").dataset.id) change(section);
   } catch (error) {
     if (early) $("#pair").replaceWith(before);
-    const said = `Not recorded. ${error.message}. Is synguard review still running?`;
+    const said = `Perhaps not recorded. ${error.message}. Is synguard review still running? Started again, it asks for what it lacks.`;
     $("#pair .problem").textContent = $("#said").textContent = said;
     draw();
   }

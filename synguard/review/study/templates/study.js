@@ -37,7 +37,8 @@ async function post(form) {
       say(($("#image .problem").textContent = section.querySelector(".problem").textContent));
     } else change(section);
   } catch (error) {
-    say(($("#image .problem").textContent = `Not recorded. ${error.message}. Is synguard review still running?`));
+    const said = `Perhaps not recorded. ${error.message}. Is synguard review still running? Started again, it asks for what it lacks.`;
+    say(($("#image .problem").textContent = said));
   }
 }
 
