@@ -206,7 +206,7 @@ def test_the_next_pair_is_there_in_100_ms(tmp_path: Path, ledger: Ledger, browse
         }).observe(document.querySelector("main"), { childList: true });
         """)
         lost = []
-        for count in range(1, 40):
+        for count in range(1, 31):
             browser.wait("[...document.querySelectorAll('#pair img')].every(i => i.complete)")
             browser.ask("new Promise(done => setTimeout(done, 600))")  # nobody judges faster than that
             before = stolen()
